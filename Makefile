@@ -1,0 +1,67 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check openapi lock clean
+
+# The first of these that is new enough; `make setup PYTHON=/path/to/python` names another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+BYTECODE := $(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true # on all cores, which pip does not do
+LOCK := $(BIN)/uv pip compile --quiet pyproject.toml --extra video --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header --no-annotate --custom-compile-command 'make lock'
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.run ## build .venv with .venv/bin/refkeep, from hashed requirements
+
+run: .venv/.run ## set up and start Refkeep with everything it needs (ARGS="--port 9000")
+	@exec $(BIN)/refkeep dev $(ARGS)
+
+test: .venv/.dev ## set up and run every test, on a real PostgreSQL and a real S3 store (ARGS="-k slot")
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=)
+	@$(if $(ARGS),,$(BIN)/coverage report --include='service/domain/*,service/application/*' --fail-under=100)
+
+check: .venv/.dev ## what CI checks beside the tests: format, lint, types, layers, contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/refkeep openapi --check openapi.yaml
+
+openapi: .venv/.run ## write openapi.yaml anew from the code
+	@$(BIN)/refkeep openapi > .openapi.yaml.new && mv .openapi.yaml.new openapi.yaml
+
+lock: .venv/.dev ## write requirements/ anew from pyproject.toml (ARGS=--upgrade for newer releases)
+	@$(LOCK) --group build $(ARGS) --output-file requirements/run.txt
+	@$(LOCK) --group dev $(ARGS) --constraint requirements/run.txt --output-file requirements/dev.txt
+
+clean: ## remove .venv and caches; the data in .refkeep stays
+	@rm -rf .venv build dist ./*.egg-info .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find service tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Stamps: each step runs again only when what it depends on has changed.
+
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "Refkeep needs Python 3.11 or newer; none was found. Set PYTHON=/path/to/python." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.run: .venv/.made requirements/run.txt pyproject.toml
+	@echo "Installing what Refkeep needs into .venv …"
+	@$(PIP) --require-hashes --requirement requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BYTECODE)
+	@touch $@
+
+.venv/.dev: .venv/.run requirements/dev.txt
+	@echo "Installing the tools for tests and checks into .venv …"
+	@$(PIP) --require-hashes --requirement requirements/dev.txt
+	@$(BYTECODE)
+	@touch $@

@@ -1,0 +1,63 @@
+"""Idempotency keys inside a ledger's transaction: taken from its load, stored by its write."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import asyncpg
+
+from service.adapters.postgres.database import Database, LockTimeout, Row, lock_of
+from service.domain.errors import IdempotencyInProgress, IdempotencyKeyReuse, Unavailable
+from service.ports.idempotency import Claim, Outcome, Replay
+
+Result = TypeVar("Result")
+
+STORE_CLAIM = """INSERT INTO idempotency (workspace_id, key, fingerprint, answer, created_at)
+    SELECT {workspace}, {key}, {fingerprint}, {answer}, {now} WHERE {key}::text IS NOT NULL"""
+"""The part of a write that stores the answer, if the request came with a key; format it with parameter names."""
+
+_ATTEMPTS = 3
+
+
+def claim_lock(workspace: str, claim: Claim[Outcome] | None) -> list[int]:
+    """The lock that makes requests with one key wait for each other; it comes before all other locks."""
+    return [] if claim is None else [lock_of("idempotency", workspace, claim.key)]
+
+
+def replay_of(row: Row, claim: Claim[Outcome] | None) -> Replay | None:
+    """The stored answer, from `fingerprint` and `answer` of a load. Raises `IdempotencyKeyReuse` for another request's."""
+    if claim is None or row["fingerprint"] is None:
+        return None
+    if row["fingerprint"] != claim.fingerprint:
+        raise IdempotencyKeyReuse
+    return Replay(row["answer"])
+
+
+def claim_parameters(claim: Claim[Outcome] | None, outcome: Outcome) -> tuple[str | None, bytes | None, bytes | None]:
+    """Key, fingerprint and answer for STORE_CLAIM."""
+    return (None, None, None) if claim is None else (claim.key, claim.fingerprint, claim.render(outcome))
+
+
+async def attempt(
+    database: Database, workspace: str, claim: Claim[Outcome] | None, run: Callable[[], Awaitable[Result]]
+) -> Result:
+    """Run a transaction, again where another replica was faster with the same row.
+
+    Raises `IdempotencyInProgress` when what it waited for in vain is the first request with its own key.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return await run()
+        except asyncpg.UniqueViolationError:
+            continue
+        except LockTimeout:
+            if claim is not None and await _is_running(database, lock_of("idempotency", workspace, claim.key)):
+                raise IdempotencyInProgress from None
+            raise
+    raise Unavailable("Others keep changing the same thing at the same time.")
+
+
+async def _is_running(database: Database, lock: int) -> bool:
+    row = await database.fetchrow("SELECT pg_try_advisory_xact_lock($1) AS free", lock)
+    return row is not None and not row["free"]

@@ -1,0 +1,38 @@
+"""The event log inside a ledger's transaction: the id an event will have, and the columns it is stored in."""
+
+from __future__ import annotations
+
+from service.adapters.postgres.database import Row
+from service.domain.event import Event, HoldingEvent
+from service.schemas.cursor import Cursor
+from service.schemas.events import encode_event
+
+PLACE = "pg_current_xact_id()::text::bigint AS txid, (SELECT max(epoch) FROM epochs) AS epoch"
+"""Columns of a load that say where this transaction's events stand; asking assigns the transaction its id."""
+
+INSERT_EVENT = """INSERT INTO events
+    (epoch, txid, seq, time, type, decision, workspace_id, entity_type, entity_id, ref_id, sha256, data)"""
+
+
+def event_place(load: Row, seq: int = 0) -> Cursor:
+    """The cursor of this transaction's event number `seq`."""
+    return Cursor(load["epoch"], load["txid"], seq)
+
+
+def event_columns(place: Cursor, event: Event, workspace_id: int) -> tuple[object, ...]:
+    """The twelve values of INSERT_EVENT."""
+    sha256 = event.holding.sha256 if isinstance(event, HoldingEvent) else event.sha256
+    entity = None if isinstance(event, HoldingEvent) else event.entity
+    ref = None if isinstance(event, HoldingEvent) else event.ref
+    return (
+        *place,
+        event.time,
+        event.type.value,
+        event.decision.value,
+        workspace_id,
+        None if entity is None else entity.type,
+        None if entity is None else entity.id,
+        None if ref is None else ref.ref_id,
+        None if sha256 is None else bytes.fromhex(sha256),
+        encode_event(event).decode(),
+    )

@@ -1,0 +1,170 @@
+"""Child processes that carry out tasks on hostile bytes, and may die of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import msgspec
+from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from service.adapters.vips.task import MAX_LINE, READY, Start, Task
+from service.domain.blob import MediaInfo
+from service.domain.errors import ProbeUnavailable
+
+_PRELOAD = "service.adapters.vips.decode"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many children at once, and what one task may take.
+
+    `wall_seconds` is long beside `cpu_seconds`, so that a busy machine does not make good bytes look bad. A child makes
+    room for a fresh one after `tasks_per_child`: what a library leaks never adds up.
+    """
+
+    children: int = 2
+    cpu_seconds: int = 20
+    wall_seconds: float = 40
+    start_seconds: float = 20
+    memory_bytes: int = 2 << 30
+    tasks_per_child: int = 500
+
+
+class ChildLost(Exception):
+    """The child died, ran out of time or memory, or said something else than an answer."""
+
+
+class OutOfTime(ChildLost):
+    """The task took more time than it may."""
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    process: Process
+    stdin: ByteSendStream
+    lines: BufferedByteReceiveStream
+    tasks: int = field(default=0)
+
+
+class Lane:
+    """Runs tasks in persistent children, each in one child at a time; children never outlive this process."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
+        self._limiter = anyio.CapacityLimiter(self._bounds.children)
+        self._idle: list[_Child] = []
+
+    async def warm(self) -> None:
+        """Have one idle child. Raises `ProbeUnavailable`."""
+        async with self._limiter:
+            if not self._idle:
+                self._idle.append(await self._start())
+
+    async def run(self, function: str, path: Path, media_type: str) -> MediaInfo:
+        """Carry out `function` (`module:name`) on a local file.
+
+        Raises `ChildLost` when the task took its child with it, `ProbeUnavailable` when no child can be started.
+        A cancellation kills the child at once. Bytes may hurt a child so that it dies of later ones: a reused child that
+        dies proves nothing, and the task goes to a fresh one.
+        """
+        task = Task(function, str(path), media_type)
+        async with self._limiter:
+            if self._idle:
+                try:
+                    return await self._attempt(self._idle.pop(), task)
+                except OutOfTime:
+                    raise
+                except ChildLost:
+                    pass
+            return await self._attempt(await self._start(), task)
+
+    async def aclose(self) -> None:
+        """End the idle children. Idempotent."""
+        while self._idle:
+            await _end(self._idle.pop())
+
+    async def _attempt(self, child: _Child, task: Task) -> MediaInfo:
+        try:
+            with anyio.fail_after(self._bounds.wall_seconds):
+                await child.stdin.send(msgspec.json.encode(task) + b"\n")
+                answer = await child.lines.receive_until(b"\n", MAX_LINE)
+            media = msgspec.json.decode(answer, type=MediaInfo)
+        except TimeoutError as error:
+            await _end(child)
+            raise OutOfTime from error
+        except (*_LOST, msgspec.DecodeError) as error:
+            await _end(child)
+            raise (OutOfTime if child.process.returncode == -signal.SIGXCPU else ChildLost) from error
+        except BaseException:
+            await _end(child)
+            raise
+        await self._give_back(child)
+        return media
+
+    async def _give_back(self, child: _Child) -> None:
+        child.tasks += 1
+        if child.tasks < self._bounds.tasks_per_child:
+            self._idle.append(child)
+        else:
+            await _end(child)
+
+    async def _start(self) -> _Child:
+        try:
+            process = await anyio.open_process(
+                self._command(), stderr=subprocess.DEVNULL, env=_environment(), start_new_session=True
+            )
+        except OSError as error:
+            raise ProbeUnavailable("The process that looks at media cannot be started.") from error
+        child = _child_of(process)
+        try:
+            with anyio.fail_after(self._bounds.start_seconds):
+                await child.lines.receive_until(READY + b"\n", MAX_LINE)
+        except (*_LOST, TimeoutError) as error:
+            await _end(child)
+            raise ProbeUnavailable("The process that looks at media does not start.") from error
+        except BaseException:
+            await _end(child)
+            raise
+        return child
+
+    def _command(self) -> list[str]:
+        start = Start(os.getpid(), self._bounds.memory_bytes, self._bounds.cpu_seconds, _PRELOAD)
+        return [sys.executable, "-P", "-m", "service.adapters.vips.child", msgspec.json.encode(start).decode()]
+
+
+_LOST = (
+    anyio.EndOfStream,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.IncompleteRead,
+    anyio.DelimiterNotFound,
+)
+
+
+def _environment() -> dict[str, str]:
+    """Where modules are, and no more: the parent's own variables hold credentials."""
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    libvips = {"VIPS_CONCURRENCY": "1", "VIPS_DISC_THRESHOLD": "1000g"}  # no temporary files: none can be written
+    return {"PYTHONPATH": path, "MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8", **libvips}
+
+
+def _child_of(process: Process) -> _Child:
+    if process.stdin is None or process.stdout is None:
+        raise ProbeUnavailable("The process that looks at media has no pipes.")
+    receive: ByteReceiveStream = process.stdout
+    return _Child(process, process.stdin, BufferedByteReceiveStream(receive))
+
+
+async def _end(child: _Child) -> None:
+    with anyio.CancelScope(shield=True):
+        with suppress(ProcessLookupError):
+            child.process.kill()
+        await child.process.aclose()

@@ -1,0 +1,52 @@
+"""The prober: media type from the beginning of the bytes, the rest from a child that may die."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import anyio.to_thread
+
+from service.adapters.vips.lane import Bounds, ChildLost, Lane
+from service.adapters.vips.sniff import HEAD_BYTES, sniff
+from service.domain.blob import MediaInfo
+
+_IMAGE, _VIDEO = "service.adapters.vips.decode:read_image", "service.adapters.vips.video:read_video"
+
+READERS = {f"image/{name}": _IMAGE for name in ("jpeg", "png", "apng", "webp", "gif", "avif")}
+READERS |= {f"video/{name}": _VIDEO for name in ("mp4", "quicktime", "3gpp", "webm", "matroska", "ogg")}
+READERS |= {f"audio/{name}": _VIDEO for name in ("mp4", "mpeg", "wav", "flac", "ogg")}
+
+
+class VipsProber:
+    """A `Prober` on libvips and, where the extra `video` is installed, FFmpeg."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._lane = Lane(bounds)
+        self._readers = dict(READERS)
+        if find_spec("av") is None:
+            self._readers = {name: reader for name, reader in READERS.items() if reader != _VIDEO}
+
+    async def probe(self, path: Path) -> MediaInfo:
+        """See `Prober.probe`; `path` is a local file."""
+        media_type = sniff(await anyio.to_thread.run_sync(_head_of, path))
+        reader = self._readers.get(media_type)
+        if reader is None:
+            return MediaInfo(media_type)
+        try:
+            return await self._lane.run(reader, path, media_type)
+        except ChildLost:
+            return MediaInfo(media_type, readable=False)
+
+    async def warm(self) -> None:
+        """See `Prober.warm`."""
+        await self._lane.warm()
+
+    async def aclose(self) -> None:
+        """See `Prober.aclose`."""
+        await self._lane.aclose()
+
+
+def _head_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)

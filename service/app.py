@@ -1,0 +1,172 @@
+"""The composition root: settings to adapters to use cases to one ASGI application. Nothing else builds objects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from service.adapters.filesystem.storage import FilesystemStorage
+from service.adapters.observed import ObservedProber, ObservedStorage
+from service.schemas.policy_file import load_policies
+from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
+from service.adapters.postgres.blobs import PostgresBlobs
+from service.adapters.postgres.database import Database
+from service.adapters.postgres.descriptors import PostgresDescriptors
+from service.adapters.postgres.feed import PostgresFeed
+from service.adapters.postgres.health import PostgresHealth
+from service.adapters.postgres.objects import PostgresObjects
+from service.adapters.postgres.refs import PostgresRefs
+from service.adapters.s3.client import S3Config
+from service.adapters.s3.storage import S3Storage
+from service.adapters.vips.prober import VipsProber
+from service.application.attach_blob import AttachBlob
+from service.application.attach_bytes import AttachBytes
+from service.application.authenticate import Authenticate
+from service.application.confirm_holding import ConfirmHolding
+from service.application.describe_blob import DescribeBlob
+from service.application.find_missing import FindMissing
+from service.application.get_media import GetMedia
+from service.application.give_up_holding import GiveUpHolding
+from service.application.lifetimes import Lifetimes
+from service.application.list_events import ListEvents
+from service.application.list_refs import ListRefs
+from service.application.release_slot import ReleaseSlot
+from service.application.upload_blob import UploadBlob
+from service.delivery.endpoint import Delivery
+from service.delivery.headers import CrossOrigin
+from service.delivery.routes import match
+from service.domain.policy import Policies
+from service.drain import Drain
+from service.ports.prober import Prober
+from service.ports.storage import Storage
+from service.router.api import create_api, operations_by_route
+from service.router.callers import Callers
+from service.router.gateway import App, Gateway, Message, Receive, Scope, Send, only_canonical
+from service.router.operations import Operations
+from service.router.problems import problem_answer
+from service.router.use_cases import UseCases
+from service.schemas.media import Presenter
+from service.settings import Settings
+from service.telemetry import Route, Telemetry, instrument, start_telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a process serves: settings, where its Postgres is, and which unbound keys have a workspace of their own."""
+
+    settings: Settings
+    database_url: str
+    default_workspaces: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What lives as long as the worker."""
+
+    database: Database
+    storage: Storage
+    prober: Prober
+    telemetry: Telemetry
+
+
+def create_app(deployment: Deployment, drain: Drain) -> App:
+    """The application of one worker; its lifespan opens and closes everything that holds a resource."""
+    return _Worker(deployment, drain, load_policies(deployment.settings.policies))
+
+
+def create_storage(settings: Settings) -> FilesystemStorage | S3Storage:
+    """The configured store, not yet open."""
+    if settings.storage == "s3" and settings.s3_bucket is not None:
+        config = S3Config(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_region or "us-east-1")
+        return S3Storage(config, settings.data_dir / "spool")
+    return FilesystemStorage(settings.data_dir / "blobs")
+
+
+class _Worker:
+    """An ASGI application that exists whole between startup and shutdown of its lifespan."""
+
+    def __init__(self, deployment: Deployment, drain: Drain, policies: Policies) -> None:
+        self._deployment, self._drain, self._policies = deployment, drain, policies
+        self._app: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with AsyncExitStack() as stack:
+            try:
+                parts = await stack.enter_async_context(_open_parts(self._deployment))
+                self._app = _assemble(self._deployment, self._drain, self._policies, parts)
+            except Exception as error:
+                await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+                raise
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@asynccontextmanager
+async def _open_parts(deployment: Deployment) -> AsyncIterator[_Parts]:
+    settings = deployment.settings
+    telemetry = start_telemetry(log_format=settings.log_format, service_version=version("refkeep"))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
+        database = await Database.open({"dsn": deployment.database_url}, settings.pool_size)
+        stack.push_async_callback(database.aclose)
+        storage = create_storage(settings)
+        await storage.aopen()
+        stack.push_async_callback(storage.aclose)
+        await storage.sweep_abandoned()
+        prober = VipsProber()
+        stack.push_async_callback(prober.aclose)
+        await prober.warm()
+        yield _Parts(database, ObservedStorage(storage), ObservedProber(prober), telemetry)
+
+
+def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _Parts) -> App:
+    settings, database = deployment.settings, parts.database
+    authenticate = Authenticate(PostgresKeys(database), deployment.default_workspaces)
+    callers = Callers(authenticate, PostgresWorkspaces(database))
+    delivery = Delivery(
+        PostgresDescriptors(database), parts.storage, callers.reader, problem_answer, CrossOrigin(settings.cors_origins)
+    )
+    operations = Operations(
+        checks={"database": PostgresHealth(database).check, "storage": parts.storage.check},
+        is_draining=lambda: drain.draining,
+        render_metrics=parts.telemetry.render_metrics,
+    )
+    api = create_api(_use_cases(settings, policies, callers, parts), operations)
+    return Gateway(delivery, instrument(only_canonical(api), [Route(*route) for route in operations_by_route()]), lambda scope: match(scope) is not None)
+
+
+def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: _Parts) -> UseCases:
+    blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
+    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention)
+    upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
+    attach = AttachBlob(refs, policies, lifetimes)
+    return UseCases(
+        callers=callers,
+        present=Presenter((settings.public_url or "").rstrip("/")),
+        policies=policies,
+        max_upload_bytes=settings.max_upload_bytes,
+        upload_blob=upload,
+        confirm_holding=ConfirmHolding(blobs, lifetimes),
+        find_missing=FindMissing(blobs, lifetimes),
+        describe_blob=DescribeBlob(blobs, refs),
+        give_up_holding=GiveUpHolding(blobs),
+        attach_blob=attach,
+        attach_bytes=AttachBytes(upload, attach, blobs),
+        release_slot=ReleaseSlot(refs, policies, lifetimes),
+        list_refs=ListRefs(refs),
+        get_media=GetMedia(refs),
+        list_events=ListEvents(PostgresFeed(parts.database)),
+    )
+
+

@@ -1,0 +1,32 @@
+"""A ref fills a slot with a blob that the workspace holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.application.lifetimes import Lifetimes
+from service.domain.decision import Attach, Decision, RoleState, decide_attach
+from service.domain.policy import Policies
+from service.observability import observed
+from service.ports.idempotency import Claim, Replay
+from service.ports.refs import RefLedger, RefOutcome, RoleQuestion
+
+
+@dataclass(frozen=True, slots=True)
+class AttachBlob:
+    """Insert, replace, update or leave as it is; or refuse, on the record."""
+
+    refs: RefLedger
+    policies: Policies
+    lifetimes: Lifetimes
+
+    @observed("ref.attach", layer="usecase")
+    async def __call__(self, command: Attach, claim: Claim[RefOutcome] | None = None) -> RefOutcome | Replay:
+        """The outcome, durable on return. Raises the `Rejected` of the decision, `VersionConflict`, `PreconditionRequired`,
+        and what the ledger raises."""
+
+        def judge(state: RoleState) -> Decision:
+            return decide_attach(state, command, self.policies, self.lifetimes.trash)
+
+        question = RoleQuestion(command.entity, command.role, command.position, command.sha256)
+        return await self.refs.change(question, judge, claim)

@@ -1,0 +1,134 @@
+"""Bytes come in: staged, hashed, looked at, reserved, put, published. Only then is anything visible."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from service.application.lifetimes import Lifetimes
+from service.application.staging import Staged, stage
+from service.domain.blob import MediaInfo, Sha256
+from service.domain.decision import HoldingState, decide_hold
+from service.domain.errors import DigestMismatch, MediaTypeMismatch, RefkeepError, TooLarge
+from service.domain.event import Actor, HoldingEvent
+from service.observability import observed
+from service.ports.blobs import BlobLedger, BlobOutcome
+from service.ports.idempotency import Claim, Replay
+from service.ports.objects import ObjectLedger, Reservation
+from service.ports.prober import Prober
+from service.ports.storage import Storage
+
+_CLAIMS_CHECKED = ("image", "video", "audio")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a caller sends. `sha256` is the name or digest it gave, None to have the server name the bytes; `media_type` its
+    claim about them; `max_bytes` the most that may come, `declared` how many it says will."""
+
+    workspace: str
+    actor: Actor
+    chunks: AsyncIterator[bytes]
+    max_bytes: int
+    declared: int | None = None
+    sha256: Sha256 | None = None
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Bytes that arrived whole, before anything is kept."""
+
+    sha256: Sha256
+    size: int
+    media: MediaInfo
+
+
+Admit = Callable[[Received], Awaitable[Replay | None]]
+"""Asked before bytes are kept: raises to refuse them, or answers for a request that was carried out before."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadBlob:
+    """Keep the bytes of an upload for a workspace."""
+
+    storage: Storage
+    prober: Prober
+    objects: ObjectLedger
+    blobs: BlobLedger
+    lifetimes: Lifetimes
+
+    @observed("media.file.upload", layer="usecase")
+    async def __call__(
+        self, upload: Upload, claim: Claim[BlobOutcome] | None = None, admit: Admit | None = None
+    ) -> BlobOutcome | Replay:
+        """The decision about the bytes, durable on return; on any error nothing of them is visible.
+
+        Raises `TooLarge`, `DigestMismatch`, `MediaTypeMismatch`, `QuotaExceeded`, `StorageFull`, `StorageUnavailable`,
+        `Unavailable`, and what `admit` or the stream raises.
+        """
+        if upload.declared is not None and upload.declared > upload.max_bytes:
+            raise TooLarge(upload.declared, upload.max_bytes)
+        staged = await stage(self.storage, upload.chunks, upload.max_bytes)
+        try:
+            if upload.sha256 not in {None, staged.sha256}:
+                raise DigestMismatch(str(upload.sha256), staged.sha256)
+            media = await self.prober.probe(staged.object.path)
+            _check_claim(upload.media_type, media.media_type)
+            received = Received(staged.sha256, staged.size, media)
+            if admit is not None and (replay := await admit(received)) is not None:
+                return replay
+            return await self._keep(upload, staged, media, None if claim is None else claim.about(staged.sha256))
+        finally:
+            await staged.object.cancel()
+
+    async def _keep(
+        self, upload: Upload, staged: Staged, media: MediaInfo, claim: Claim[BlobOutcome] | None
+    ) -> BlobOutcome | Replay:
+        def judge(state: HoldingState) -> HoldingEvent:
+            lease = self.lifetimes.holding
+            return decide_hold(state, upload.workspace, staged.sha256, staged.size, lease, upload.actor)
+
+        held = await self.blobs.renew(upload.workspace, [staged.sha256], judge, claim)
+        if (outcome := held.get(staged.sha256)) is not None:
+            return outcome
+        reservation = await self.objects.reserve(staged.sha256, staged.size, self.lifetimes.upload)
+        stored = False
+        try:
+            await staged.object.commit(reservation.key)
+            stored = True
+            published = await self.blobs.publish(upload.workspace, reservation, media, judge, claim)
+        except BaseException:
+            await asyncio.shield(self._abandon(reservation, stored=stored))
+            raise
+        if not published.object_used:
+            await self._remove(reservation)
+        return published.outcome
+
+    async def _abandon(self, reservation: Reservation, *, stored: bool) -> None:
+        """Undo as far as the ledger and the store answer; a sweep past the lease removes what is left.
+
+        A publication whose answer was lost may have made the object live: then it stays. Where the put itself failed, it
+        may still land later: then the row stays for the sweep.
+        """
+        try:
+            if await self.objects.condemn(reservation):
+                await self._remove(reservation, forget=stored)
+        except RefkeepError:
+            return
+
+    async def _remove(self, reservation: Reservation, *, forget: bool = True) -> None:
+        try:
+            await self.storage.delete(reservation.key)
+            if forget:
+                await self.objects.forget(reservation)
+        except RefkeepError:
+            return
+
+
+def _check_claim(claimed: str | None, found: str) -> None:
+    """Only an image, video or audio claim of another top-level type is a lie worth refusing."""
+    top = "" if claimed is None else claimed.partition("/")[0].strip().lower()
+    if claimed is not None and top in _CLAIMS_CHECKED and top != found.partition("/")[0]:
+        raise MediaTypeMismatch(claimed, found)

@@ -1,0 +1,150 @@
+"""`refkeep keys` and `refkeep workspaces`: who may call, and for whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
+from service.adapters.postgres.database import Database
+from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
+from service.commands.postgres import reachable_postgres
+from service.domain.credentials import new_credentials
+from service.ports.access import ApiKey, Scope, Workspace
+from service.schemas.events import rfc3339
+
+T = TypeVar("T")
+
+_SLUG_HELP = "lower-case letters, digits and dashes"
+
+
+def _run(work: Callable[[Database], Awaitable[T]]) -> T:
+    async def with_database(url: str) -> T:
+        database = await Database.open({"dsn": url}, 1)
+        try:
+            return await work(database)
+        finally:
+            await database.aclose()
+
+    with reachable_postgres(settings_of_environment()) as url:
+        return asyncio.run(with_database(url))
+
+
+def _check_slug(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    import re  # noqa: PLC0415
+
+    if value is not None and re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value) is None:
+        raise click.BadParameter(f"a workspace is {_SLUG_HELP}, at most 63, beginning with a letter or digit.")
+    return value
+
+
+@click.group()
+def keys() -> None:
+    """API keys: make them, see them, end them."""
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="Whose key this is, for people.")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice([scope.value for scope in Scope]), help="Repeatable.")
+@click.option("--workspace", callback=_check_slug, help="The workspace it is bound to.")
+@click.option("--all-workspaces", is_flag=True, help="Bound to none: each request names one in the Workspace header.")
+@json_option
+@plain_errors
+def create_key(name: str, scopes: tuple[str, ...], workspace: str | None, all_workspaces: bool, as_json: bool) -> None:
+    """Make a key and print it, once: only its hash is kept.
+
+    \b
+    Example:
+      refkeep keys create --name library --workspace acme --scope read --scope write
+    """
+    if (workspace is None) != all_workspaces:
+        raise click.UsageError("Say either --workspace SLUG or --all-workspaces.")
+    if Scope.OPERATOR.value in scopes and not all_workspaces:
+        raise click.UsageError("The scope operator goes with --all-workspaces alone.")
+    granted = frozenset(Scope(scope) for scope in scopes) or frozenset({Scope.READ, Scope.WRITE})
+    credentials = new_credentials()
+    _run(lambda database: PostgresKeys(database).add(
+        ApiKey(credentials.id, credentials.secret_hash, name, granted, workspace)
+    ))
+    if as_json:
+        print_json({"id": credentials.id, "key": credentials.token, "name": name, "scopes": sorted(granted), "workspace": workspace})
+    else:
+        click.echo(credentials.token)
+
+
+@keys.command("list")
+@json_option
+@plain_errors
+def list_keys(as_json: bool) -> None:
+    """Every key, oldest first; never a secret."""
+    rows = [_key_row(key) for key in _run(lambda database: PostgresKeys(database).all())]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(
+            ["id", "name", "scopes", "workspace", "created", "revoked"],
+            [[row["id"], row["name"], " ".join(row["scopes"] or ()), row["workspace"] or "(all)", row["created_at"], row["revoked_at"]] for row in rows],
+        )
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+@plain_errors
+def revoke_key(key_id: str) -> None:
+    """End a key: within 5 seconds it is dead on every replica."""
+    key = _run(lambda database: PostgresKeys(database).revoke(key_id))
+    click.echo(f"revoked {key.id} ({key.name})")
+
+
+@click.group()
+def workspaces() -> None:
+    """Workspaces: the tenants, their quotas and what they use."""
+
+
+@workspaces.command("create")
+@click.argument("slug", callback=_check_slug)
+@click.option("--max-bytes", type=click.IntRange(min=0), help="Quota in bytes; no limit without it.")
+@click.option("--max-items", type=click.IntRange(min=0), help="Quota in blobs; no limit without it.")
+@plain_errors
+def create_workspace(slug: str, max_bytes: int | None, max_items: int | None) -> None:
+    """Make a workspace, or give one another quota."""
+    workspace = _run(lambda database: PostgresWorkspaces(database).put(slug, max_bytes, max_items))
+    click.echo(f"workspace {workspace.slug}")
+
+
+@workspaces.command("list")
+@json_option
+@plain_errors
+def list_workspaces(as_json: bool) -> None:
+    """Every workspace with its quota and use."""
+    rows = [_workspace_row(workspace) for workspace in _run(lambda database: PostgresWorkspaces(database).all())]
+    if as_json:
+        print_json(rows)
+    else:
+        columns = ["slug", "used_bytes", "max_bytes", "used_items", "max_items", "created_at"]
+        print_table(columns, [[row[column] for column in columns] for row in rows])
+
+
+def _key_row(key: ApiKey) -> dict[str, str | list[str] | None]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "workspace": key.workspace,
+        "created_at": None if key.created_at is None else rfc3339(key.created_at),
+        "revoked_at": None if key.revoked_at is None else rfc3339(key.revoked_at),
+    }
+
+
+def _workspace_row(workspace: Workspace) -> dict[str, str | int | None]:
+    return {
+        "slug": workspace.slug,
+        "max_bytes": workspace.max_bytes,
+        "max_items": workspace.max_items,
+        "used_bytes": workspace.used_bytes,
+        "used_items": workspace.used_items,
+        "created_at": rfc3339(workspace.created_at),
+    }

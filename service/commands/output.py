@@ -1,0 +1,76 @@
+"""What commands print: tables for people on a terminal, JSON for scripts; and how they fail."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from service.settings import Settings, SettingsError, load_settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+def settings_of_environment() -> Settings:
+    """The settings; a mistake in them ends the command with a sentence and status 2."""
+    import os  # noqa: PLC0415 - the environment is read by a command, never at import
+
+    try:
+        return load_settings(os.environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def print_json(document: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on a terminal, tab-separated lines elsewhere."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(_text(cell) for cell in row))
+        return
+    table = Table(*columns, header_style="bold", box=None)
+    for row in rows:
+        table.add_row(*(_text(cell) for cell in row))
+    Console().print(table)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    from service.schemas.policy_file import PolicyFileError  # noqa: PLC0415 - see commands/__init__.py
+    from service.adapters.postgres.embedded_account import EmbeddedPostgresError  # noqa: PLC0415
+    from service.adapters.postgres.migration import SchemaError  # noqa: PLC0415
+    from service.domain.errors import RefkeepError  # noqa: PLC0415
+
+    try:
+        yield
+    except (RefkeepError, EmbeddedPostgresError, SchemaError, PolicyFileError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """A fault that has a sentence is printed as one, with exit status 1; a defect keeps its traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _plain_errors():
+            return command(*args, **kwargs)
+
+    return run
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else str(cell)

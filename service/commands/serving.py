@@ -1,0 +1,81 @@
+"""`refkeep serve`, `refkeep dev` and `refkeep migrate`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
+
+import click
+import msgspec
+
+from service.commands.output import plain_errors, settings_of_environment
+from service.settings import Settings
+
+DEMO = "demo"
+
+
+@click.command()
+@click.option("--migrate", "migrate_first", is_flag=True, help="Bring the schema up to date before serving.")
+@plain_errors
+def serve(migrate_first: bool) -> None:
+    """Serve HTTP until SIGTERM or Ctrl-C.
+
+    Settings come from REFKEEP_* variables. Without REFKEEP_DATABASE_URL an embedded PostgreSQL is started in
+    REFKEEP_DATA_DIR. A schema that is not this release's is refused: /readyz says so until `refkeep migrate` has run.
+    """
+    _serve(settings_of_environment(), migrate_first=migrate_first, with_demo=False)
+
+
+@click.command()
+@plain_errors
+def dev() -> None:
+    """Serve with everything embedded: PostgreSQL and a folder under REFKEEP_DATA_DIR, a demo workspace, a key to try.
+
+    \b
+    Example:
+      refkeep dev
+      REFKEEP_PORT=9000 REFKEEP_DATA_DIR=/tmp/media refkeep dev
+    """
+    impatient = {} if "REFKEEP_DRAIN" in os.environ else {"drain": timedelta(0)}
+    _serve(msgspec.structs.replace(settings_of_environment(), **impatient), migrate_first=True, with_demo=True)
+
+
+@click.command()
+@plain_errors
+def migrate() -> None:
+    """Bring the schema up to date; safe to run on several machines at once, and again."""
+    from service.adapters.postgres.migration import migrate as apply  # noqa: PLC0415 - see commands/__init__.py
+    from service.commands.postgres import reachable_postgres  # noqa: PLC0415
+
+    with reachable_postgres(settings_of_environment()) as url:
+        applied = asyncio.run(apply({"dsn": url}))
+    click.echo("\n".join(f"applied {name}" for name in applied) or "The schema is up to date.")
+
+
+def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
+    from service.schemas.policy_file import load_policies  # noqa: PLC0415 - see commands/__init__.py
+    from service.adapters.postgres.embedded import embedded_postgres  # noqa: PLC0415
+    from service.adapters.postgres.migration import migrate as apply  # noqa: PLC0415
+    from service.app import Deployment, create_app  # noqa: PLC0415
+    from service.commands.demo import greet, prepare_demo  # noqa: PLC0415
+    from service.server import AddressUnavailable, serve as run_server  # noqa: PLC0415
+
+    load_policies(settings.policies)
+    with ExitStack() as stack:
+        url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
+        if migrate_first:
+            asyncio.run(apply({"dsn": url}))
+        defaults: dict[str, str] = {}
+        if with_demo:
+            credentials = asyncio.run(prepare_demo(settings, url))
+            defaults = {credentials.id: DEMO}
+            greet(settings, credentials)
+        try:
+            run_server(settings, partial(create_app, Deployment(settings, url, defaults)))
+        except AddressUnavailable as error:
+            raise click.ClickException(str(error)) from error
+
+

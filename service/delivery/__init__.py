@@ -1,0 +1,1 @@
+"""Bytes over HTTP: who may have them, which of them, and how they are sent."""

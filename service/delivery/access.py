@@ -1,0 +1,54 @@
+"""Who may have which bytes, and who may keep a copy of the answer: pure decisions on descriptors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from service.domain.policy import Visibility
+from service.domain.ref import RefState
+from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
+
+
+class Refusal(Enum):
+    """Why there are no bytes; a caller who may not have them learns the same as one who asks for nothing."""
+
+    NOT_FOUND = auto()
+    GONE = auto()
+
+
+class Reuse(Enum):
+    """How an answer may be kept by caches."""
+
+    IMMUTABLE = auto()
+    BRIEF = auto()
+    NEVER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """These bytes may be sent; `media` is the ref they were asked through, None when they were asked for by hash."""
+
+    content: ServableBytes
+    reuse: Reuse
+    media: MediaDescriptor | None = None
+
+
+def judge_blob(blob: BlobDescriptor | None) -> Grant | Refusal:
+    """Bytes by their hash: to anyone while a live public ref shows them, otherwise to a workspace that holds them."""
+    if blob is None:
+        return Refusal.NOT_FOUND
+    if blob.public:
+        return Grant(blob.content, Reuse.IMMUTABLE)
+    return Grant(blob.content, Reuse.NEVER) if blob.held else Refusal.NOT_FOUND
+
+
+def judge_media(media: MediaDescriptor | PurgedMedia | None) -> Grant | Refusal:
+    """Bytes by a ref: to anyone while it is live and public, otherwise to its own workspace, from the trash too."""
+    if isinstance(media, PurgedMedia):
+        return Refusal.GONE if media.owned else Refusal.NOT_FOUND
+    if media is None:
+        return Refusal.NOT_FOUND
+    if media.state is RefState.LIVE and media.visibility is Visibility.PUBLIC:
+        return Grant(media.content, Reuse.BRIEF, media)
+    return Grant(media.content, Reuse.NEVER, media) if media.owned else Refusal.NOT_FOUND

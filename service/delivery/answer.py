@@ -1,0 +1,51 @@
+"""Requests and answers as delivery's endpoint sees them, before anything is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from service.delivery.asgi import Headers, Scope, request_headers
+from service.delivery.ranges import ByteRange
+from service.delivery.routes import Route
+from service.ports.storage import ByteStream
+
+
+@dataclass(slots=True)
+class Timing:
+    """When a request began, and the seconds it spent with database and store before its answer began."""
+
+    started: float = field(default_factory=perf_counter)
+    db: float = 0.0
+    storage: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for bytes, as far as delivery cares; `headers` by lower-case name, `path` percent-decoded."""
+
+    route: Route
+    request_id: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    timing: Timing = field(default_factory=Timing)
+
+    @classmethod
+    def of(cls, scope: Scope, route: Route, request_id: str) -> Request:
+        """Read what delivery needs from `scope`."""
+        return cls(route, request_id, scope["method"], scope["path"], request_headers(scope))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response: its body is at hand, or a stream that its sender closes.
+
+    `ranges` are those that are served; `fault` is the exception that this answer tells of, None where there was none.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes | ByteStream = b""
+    ranges: tuple[ByteRange, ...] = ()
+    fault: Exception | None = None

@@ -1,0 +1,164 @@
+"""The ASGI function for bytes: GET and HEAD of blobs and of refs' files, in front of the framework."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from service.delivery import headers as lines
+from service.delivery.access import Grant, Refusal, Reuse, judge_blob, judge_media
+from service.delivery.answer import Answer, Request
+from service.delivery.asgi import Headers, Receive, Scope, Send
+from service.delivery.conditional import Outcome, evaluate, range_applies
+from service.delivery.headers import EVERYWHERE, CrossOrigin
+from service.delivery.multipart import Layout, open_parts, open_range, open_whole
+from service.delivery.ranges import Selection, select
+from service.delivery.routes import BlobRoute, match
+from service.delivery.sender import STALL_SECONDS, Sender, Sent
+from service.domain.errors import RefkeepError
+from service.observability import DOWNLOAD, RequestObservation, observe_request
+from service.ports.descriptors import Descriptors
+from service.ports.storage import Storage
+
+Reader = Callable[[Mapping[str, str]], Awaitable[str | None]]
+"""From request headers (lower-case names) to the workspace whose bytes the caller may read, None where there is none.
+
+Raises `Unauthorized` for a bad key, or another `RefkeepError`: each is answered as its problem.
+"""
+
+Problem = Callable[[str, str, str], tuple[int, Headers, bytes]]
+"""(code, detail, instance) → status, headers and body of an RFC 9457 document."""
+
+_REFUSALS = {
+    Refusal.NOT_FOUND: ("not-found", "Nothing is here, or nothing that this caller may know of."),
+    Refusal.GONE: ("gone", "This media was purged."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Serves bytes: an ASGI application for the requests that `match` recognises, and for no others.
+
+    Every failure is a problem document, whatever broke, until an answer began; after that the connection is cut. A row
+    whose object is missing is a fault of the service (the problem `blob-missing`), never a 404: caches would take that
+    for an absence.
+    """
+
+    descriptors: Descriptors
+    storage: Storage
+    reader: Reader
+    problem: Problem
+    cross_origin: CrossOrigin = EVERYWHERE
+    stall_seconds: float = STALL_SECONDS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; raises `LookupError` for one that is not delivery's."""
+        if (route := match(scope)) is None:
+            raise LookupError(f"{scope['method']} {scope['path']} is not delivery's.")
+        with observe_request(scope, operation=DOWNLOAD, route=route.template, quiet=True) as observation:
+            request = Request.of(scope, route, observation.correlation_id)
+            answer = await self._answer(request)
+            sent = await Sender(scope, receive, send, self.stall_seconds).send(
+                answer.status, answer.headers, answer.body
+            )
+            _record(observation, request, answer, sent)
+
+    async def _answer(self, request: Request) -> Answer:
+        try:
+            return await self._judge(request)
+        except RefkeepError as error:
+            return replace(self._refuse(request, error.code, str(error)), fault=error)
+        except Exception as error:  # noqa: BLE001 - whatever broke: the caller gets a problem, telemetry the exception
+            return replace(self._refuse(request, "internal", "Something broke here; it was recorded."), fault=error)
+
+    async def _judge(self, request: Request) -> Answer:
+        if request.method == "OPTIONS":
+            allow = (b"allow", request.route.allow.encode())
+            preflight = self.cross_origin.preflight(request.headers.get("origin"))
+            return Answer(204, [allow, *lines.refusing([]), *preflight, _request_id(request)])
+        if request.method not in {"GET", "HEAD"}:
+            allowed = request.route.allow
+            detail = f"{request.method} is not allowed here; {allowed} are."
+            return self._refuse(request, "method-not-allowed", detail, [(b"allow", allowed.encode())])
+        found = await self._find(request)
+        if isinstance(found, Refusal):
+            return self._refuse(request, *_REFUSALS[found])
+        return await self._represent(request, found)
+
+    async def _find(self, request: Request) -> Grant | Refusal:
+        started = perf_counter()
+        workspace = await self.reader(request.headers)
+        route = request.route
+        try:
+            if isinstance(route, BlobRoute):
+                name = route.sha256
+                return judge_blob(None if name is None else await self.descriptors.of_blob(name, workspace))
+            ref_id = route.ref_id
+            return judge_media(None if ref_id is None else await self.descriptors.of_ref(ref_id, workspace))
+        finally:
+            request.timing.db = perf_counter() - started
+
+    async def _represent(self, request: Request, grant: Grant) -> Answer:
+        current = lines.validators(grant)
+        outcome = evaluate(request.headers, current)
+        if outcome is Outcome.FAILED:
+            return self._refuse(request, "precondition-failed", "The bytes here are others than the request expects.")
+        if outcome is Outcome.NOT_MODIFIED:
+            return Answer(304, self._complete(request, grant, lines.caching(grant)))
+        if request.method == "HEAD":
+            return Answer(200, self._complete(request, grant, lines.whole(grant)))
+        counts = range_applies(request.headers.get("if-range"), current)
+        selection = select(request.headers.get("range") if counts else None, grant.content.size)
+        if selection is not None and not selection:
+            size = grant.content.size
+            detail = f"No byte of the {size} here lies in that range."
+            return self._refuse(request, "range-not-satisfiable", detail, lines.unsatisfiable(size))
+        return await self._open(request, grant, selection)
+
+    async def _open(self, request: Request, grant: Grant, selection: Selection) -> Answer:
+        """Open what was asked for: here a missing object or a silent store can still be told from an answer."""
+        content, started = grant.content, perf_counter()
+        if selection is None:
+            answer = Answer(200, lines.whole(grant), await open_whole(self.storage, content))
+        elif len(selection) == 1:
+            body = await open_range(self.storage, content, selection[0])
+            answer = Answer(206, lines.partial(grant, selection[0]), body, selection)
+        else:
+            layout = Layout(content, selection)
+            headers = lines.multipart(grant, layout.boundary, layout.size)
+            answer = Answer(206, headers, await open_parts(self.storage, layout), selection)
+        request.timing.storage = perf_counter() - started
+        return replace(answer, headers=self._complete(request, grant, answer.headers))
+
+    def _complete(self, request: Request, grant: Grant, headers: Headers) -> Headers:
+        """Add what depends on the request; a cache would replay timings and ids of an immutable answer to everyone."""
+        shared = [*headers, *self.cross_origin.headers(request.headers.get("origin"))]
+        if grant.reuse is Reuse.IMMUTABLE:
+            return shared
+        timing = request.timing
+        total = perf_counter() - timing.started
+        return [*shared, lines.server_timing(timing.db, timing.storage, total), _request_id(request)]
+
+    def _refuse(self, request: Request, code: str, detail: str, facts: Headers | None = None) -> Answer:
+        status, own, body = self.problem(code, detail, request.path)
+        origin = self.cross_origin.headers(request.headers.get("origin"))
+        headers = [*lines.refusing(own), *(facts or []), *origin, _request_id(request)]
+        return Answer(status, headers, b"" if request.method == "HEAD" else body)
+
+
+def _record(observation: RequestObservation, request: Request, answer: Answer, sent: Sent) -> None:
+    """Put on record what was asked for and what became of it; a response that broke off tells of that alone."""
+    if (failure := sent.failure or answer.fault) is not None:
+        observation.note_failure(failure)
+    route = request.route
+    asked = ("sha256", route.sha256) if isinstance(route, BlobRoute) else ("media_id", route.ref_id)
+    if asked[1] is not None:
+        observation.note(**{asked[0]: str(asked[1])})
+    if answer.ranges:
+        observation.note(range=",".join(f"{part.first}-{part.last}" for part in answer.ranges))
+    observation.complete(answer.status, response_bytes=sent.size)
+
+
+def _request_id(request: Request) -> tuple[bytes, bytes]:
+    return (b"x-request-id", request.request_id.encode("latin-1"))

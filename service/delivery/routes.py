@@ -1,0 +1,65 @@
+"""Which requests are delivery's: the paths of bytes, whatever their method, but for the writes to a blob."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from uuid import UUID
+
+from service.delivery.asgi import Scope
+from service.domain.blob import Sha256, parse_sha256
+from service.domain.errors import BadHash
+
+_PATH = re.compile(r"/blobs/(?P<blob>(?!missing\Z)[^/]+)|/media/(?P<media>[^/]+)/file")
+_REF_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRoute:
+    """`/blobs/{sha256}`; None where the path names no hash, which is a 404."""
+
+    sha256: Sha256 | None
+    template: str = "/blobs/{sha256}"
+    allow: str = "DELETE, GET, HEAD, OPTIONS, PUT"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRoute:
+    """`/media/{ref_id}/file`; None where the path names no UUIDv7 in its one spelling, which is a 404."""
+
+    ref_id: UUID | None
+    template: str = "/media/{ref_id}/file"
+    allow: str = "GET, HEAD, OPTIONS"
+
+
+Route = BlobRoute | MediaRoute
+
+
+def match(scope: Scope) -> Route | None:
+    """Return the route of an HTTP request that delivery answers, None for every other one."""
+    found = _PATH.fullmatch(scope["path"])
+    if found is None:
+        return None
+    canonical = _is_canonical(scope)
+    if (name := found["blob"]) is None:
+        return MediaRoute(_ref_id(found["media"]) if canonical else None)
+    if scope["method"] in {"PUT", "DELETE"}:
+        return None
+    return BlobRoute(_sha256(name) if canonical else None)
+
+
+def _is_canonical(scope: Scope) -> bool:
+    """Whether the path came as it reads: every name of these routes is spelled without percent-encoding."""
+    raw = scope.get("raw_path")
+    return raw is None or raw == scope["path"].encode()
+
+
+def _sha256(text: str) -> Sha256 | None:
+    try:
+        return parse_sha256(text)
+    except BadHash:
+        return None
+
+
+def _ref_id(text: str) -> UUID | None:
+    return UUID(text) if _REF_ID.fullmatch(text) else None

@@ -1,0 +1,266 @@
+"""What becomes of a request: pure functions from what is there, what is asked and what the policy says to a decision.
+
+A refusal by a rule is a decision too (`reject`, with its error) and is recorded; a failed precondition is an exception,
+because the caller asked not to be judged in that case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from service.domain.blob import Blob, Sha256
+from service.domain.errors import (
+    BlobNotHeld,
+    PolicyUnknown,
+    PositionOutOfRange,
+    PreconditionRequired,
+    Rejected,
+    RoleFull,
+    VersionConflict,
+)
+from service.domain.event import Actor, DecisionKind, EventType, HoldingEvent, RefEvent
+from service.domain.policy import Cardinality, Policies, Policy, Visibility, refusal_of, resolve_visibility
+from service.domain.ref import Holding, Labels, Ref, RefState
+from service.domain.slot import EntityKey
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the caller says it saw: any of `versions` (None: anything), or an empty slot."""
+
+    versions: frozenset[int] | None = None
+    empty_slot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Fill a slot of a role with a blob.
+
+    PUT names a `position` and may find it taken (`shift` False); POST appends (`position` None) or inserts and moves the
+    later ones up by one (`shift` True). `ref_id` names the ref if one is made.
+    """
+
+    entity: EntityKey
+    role: str
+    position: int | None
+    shift: bool
+    sha256: Sha256
+    labels: Labels
+    visibility: Visibility | None
+    ref_id: UUID
+    actor: Actor
+    expectation: Expectation = Expectation()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Send the ref at `position` to the trash; later ones move up."""
+
+    entity: EntityKey
+    role: str
+    position: int
+    actor: Actor
+    expectation: Expectation = Expectation()
+
+
+@dataclass(frozen=True, slots=True)
+class RoleState:
+    """What a decision about one slot needs to know: the entity's version, how many live refs the role has, the live ref at
+    the position asked for, and the blob asked for, None unless the workspace holds it."""
+
+    now: datetime
+    version: int
+    count: int
+    occupant: Ref | None
+    blob: Blob | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An outcome: its event (None for a noop), the ref that stands now, the one it pushed out, the error of a reject."""
+
+    kind: DecisionKind
+    event: RefEvent | None = None
+    ref: Ref | None = None
+    replaced: Ref | None = None
+    error: Rejected | None = None
+
+
+def decide_attach(state: RoleState, command: Attach, policies: Policies, retention: timedelta) -> Decision:
+    """Judge an attach. Raises `VersionConflict` and `PreconditionRequired`; `retention` is how long the trash keeps refs."""
+    try:
+        policy = policies.of(command.entity.type, command.role)
+    except PolicyUnknown as unknown:
+        return _rejection(state, command, unknown)
+    _check_version(state, command.expectation)
+    if command.expectation.empty_slot and state.occupant is not None:
+        raise VersionConflict("The slot is taken, and If-None-Match: * asks for an empty one.", state.version)
+    refusal = _attach_refusal(state, command, policy)
+    if refusal is not None:
+        return _rejection(state, command, refusal)
+    _demand_version(state, command, policy)
+    visibility = resolve_visibility(policy, command.visibility)
+    if isinstance(visibility, Rejected):
+        return _rejection(state, command, visibility)
+    if state.occupant is None or command.shift:
+        return _insertion(state, command, visibility)
+    if state.occupant.sha256 == command.sha256:
+        return _same_blob(state, state.occupant, command)
+    return _replacement(state, state.occupant, command, visibility, retention)
+
+
+def reject(
+    state: RoleState, entity: EntityKey, role: str, actor: Actor, error: Rejected, sha256: Sha256 | None = None
+) -> Decision:
+    """A refusal for the record: the entity keeps its version. `sha256` is None where the bytes never had a name."""
+    event = RefEvent(
+        EventType.REF_REJECTED, DecisionKind.REJECT, state.now, actor, entity, state.version, role, sha256, code=error.code
+    )
+    return Decision(DecisionKind.REJECT, event, error=error)
+
+
+def decide_release(state: RoleState, command: Release, policies: Policies, retention: timedelta) -> Decision:
+    """Judge a release by position. An empty slot is a noop, whatever the caller expected of the version.
+
+    Refs outlive a policy that is taken out of the file: a role without one is released like a list.
+    """
+    if state.occupant is None:
+        return Decision(DecisionKind.NOOP)
+    _check_version(state, command.expectation)
+    policy = policies.find(command.entity.type, command.role)
+    single = policy is not None and policy.cardinality is Cardinality.SINGLE
+    if not single and command.expectation.versions is None:
+        raise PreconditionRequired(state.version)
+    trashed = _trashed(state.occupant, state.now, retention)
+    event = _event(state, command, EventType.REF_RELEASED, DecisionKind.RELEASE, trashed)
+    return Decision(DecisionKind.RELEASE, event, trashed)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingState:
+    """What a decision about a holding needs: the workspace's holding now, and the time."""
+
+    now: datetime
+    holding: Holding | None
+
+
+def decide_hold(
+    state: HoldingState, workspace: str, sha256: Sha256, size: int, lease: timedelta, actor: Actor
+) -> HoldingEvent:
+    """Judge bytes that arrived whole: `insert`, or `duplicate` if this workspace held them already; both renew the lease."""
+    lease_until = state.now + lease
+    if state.holding is not None:
+        renewed = replace(state.holding, lease_until=max(lease_until, state.holding.lease_until))
+        return HoldingEvent(EventType.HOLDING_ACQUIRED, DecisionKind.DUPLICATE, state.now, actor, renewed)
+    holding = Holding(workspace, sha256, size, state.now, lease_until)
+    return HoldingEvent(EventType.HOLDING_ACQUIRED, DecisionKind.INSERT, state.now, actor, holding)
+
+
+def decide_renewal(
+    state: HoldingState, lease: timedelta, actor: Actor, *, always: bool = False
+) -> HoldingEvent | None:
+    """Judge a holding that its workspace asks for again without sending the bytes.
+
+    A question asked often must not fill the log: unless `always`, a lease that would grow by less than a hundredth stays.
+    """
+    holding = state.holding
+    if holding is None or (not always and state.now + lease - holding.lease_until < lease / 100):
+        return None
+    return decide_hold(state, holding.workspace, holding.sha256, holding.size, lease, actor)
+
+
+def _attach_refusal(state: RoleState, command: Attach, policy: Policy) -> Rejected | None:
+    if state.blob is None:
+        return BlobNotHeld(command.sha256)
+    if (refusal := refusal_of(policy, state.blob.size, state.blob.media)) is not None:
+        return refusal
+    last = min(state.count, policy.capacity - 1)
+    if command.position is not None and command.position > state.count:
+        return PositionOutOfRange(command.position, last)
+    if command.position is not None and policy.cardinality is Cardinality.SINGLE and command.position > 0:
+        return PositionOutOfRange(command.position, 0)
+    grows = command.shift or state.occupant is None
+    return RoleFull(command.role, policy.capacity) if grows and state.count >= policy.capacity else None
+
+
+def _demand_version(state: RoleState, command: Attach, policy: Policy) -> None:
+    if policy.cardinality is Cardinality.SINGLE or command.expectation.versions is not None:
+        return
+    inserts = command.shift and command.position is not None
+    occupant = None if command.shift else state.occupant
+    replaces = occupant is not None and occupant.sha256 != command.sha256
+    if inserts or replaces:
+        raise PreconditionRequired(state.version)
+
+
+def _check_version(state: RoleState, expectation: Expectation) -> None:
+    if expectation.versions is not None and state.version not in expectation.versions:
+        raise VersionConflict(f"The entity is at version {state.version}, not at the one in If-Match.", state.version)
+
+
+def _insertion(state: RoleState, command: Attach, visibility: Visibility) -> Decision:
+    position = state.count if command.position is None else command.position
+    ref = _new_ref(state, command, position, visibility)
+    event = _event(state, command, EventType.REF_INSERTED, DecisionKind.INSERT, ref)
+    return Decision(DecisionKind.INSERT, event, ref)
+
+
+def _replacement(
+    state: RoleState, occupant: Ref, command: Attach, visibility: Visibility, retention: timedelta
+) -> Decision:
+    ref = _new_ref(state, command, occupant.position, visibility)
+    trashed = _trashed(occupant, state.now, retention)
+    event = replace(_event(state, command, EventType.REF_REPLACED, DecisionKind.REPLACE, ref), replaced=trashed)
+    return Decision(DecisionKind.REPLACE, event, ref, trashed)
+
+
+def _same_blob(state: RoleState, occupant: Ref, command: Attach) -> Decision:
+    """What the caller leaves out stays as it is; what it says anew is an update of the same ref."""
+    given, had = command.labels, occupant.labels
+    labels = Labels(
+        had.filename if given.filename is None else given.filename,
+        had.alt if given.alt is None else given.alt,
+        had.owner if given.owner is None else given.owner,
+    )
+    ref = replace(occupant, labels=labels, visibility=command.visibility or occupant.visibility)
+    if ref == occupant:
+        return Decision(DecisionKind.NOOP, ref=occupant)
+    event = _event(state, command, EventType.REF_UPDATED, DecisionKind.UPDATE, ref)
+    return Decision(DecisionKind.UPDATE, event, ref)
+
+
+def _rejection(state: RoleState, command: Attach, error: Rejected) -> Decision:
+    return reject(state, command.entity, command.role, command.actor, error, command.sha256)
+
+
+def _event(state: RoleState, command: Attach | Release, type_: EventType, kind: DecisionKind, ref: Ref) -> RefEvent:
+    return RefEvent(
+        type_, kind, state.now, command.actor, command.entity, state.version + 1, command.role, ref.sha256, ref
+    )
+
+
+def _new_ref(state: RoleState, command: Attach, position: int | None, visibility: Visibility) -> Ref:
+    return Ref(
+        command.ref_id,
+        command.entity,
+        command.role,
+        position,
+        RefState.LIVE,
+        visibility,
+        command.sha256,
+        command.labels,
+        state.now,
+    )
+
+
+def _trashed(ref: Ref, now: datetime, retention: timedelta) -> Ref:
+    return replace(
+        ref,
+        state=RefState.TRASHED,
+        position=None,
+        former_position=ref.position,
+        trashed_at=now,
+        purge_after=now + retention,
+    )

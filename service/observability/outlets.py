@@ -1,0 +1,60 @@
+"""Where records go: one tracer, one instrument per metric, one logger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import structlog
+from opentelemetry import metrics, trace
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0)
+_HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""The buckets that the semantic conventions recommend; the framework's middleware uses the same instrument."""
+
+
+class LineLog(Protocol):
+    """The part of a structlog logger that records use."""
+
+    def log(self, level: int, event: str, **fields: object) -> object:
+        """Write one line."""
+
+
+class Outlets:
+    """The instruments of contracts/telemetry.json beside the tracer and the logger; durations are in seconds."""
+
+    def __init__(self, tracer: trace.Tracer, meter: metrics.Meter, log: LineLog) -> None:
+        self.tracer, self.meter, self.log = tracer, meter, log
+        self.requests = self._durations(
+            "http.server.request.duration", "Duration of HTTP server requests.", _HTTP_SECONDS
+        )
+        self.operations = self._durations("media.operation.duration", "One use case.")
+        self.upload_phases = self._durations("media.upload.phase.duration", "The share of a phase in an upload.")
+        self.storage = self._durations("media.storage.duration", "One storage call, to its last byte.")
+        self.database = self._durations("db.client.operation.duration", "One repository call.")
+        self.pool_wait = self._durations("db.client.connection.wait_time", "Until the pool gave a connection.")
+        self.downloaded_bytes = 0
+        meter.create_observable_counter("media.download.bytes", [self._downloaded], "By", "Bytes of blobs sent.")
+        self.uploads = meter.create_up_down_counter("media.upload.in_flight", "{upload}", "Uploads under way.")
+
+    def _downloaded(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
+        """Read when metrics are collected: counting here costs the hot path nothing."""
+        return [metrics.Observation(self.downloaded_bytes)]
+
+    def _durations(self, name: str, description: str, bounds: Sequence[float] = _SECONDS) -> metrics.Histogram:
+        return self.meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=bounds)
+
+
+_outlets = Outlets(trace.get_tracer("refkeep"), metrics.get_meter("refkeep"), structlog.get_logger("refkeep"))
+
+
+def connect(tracer: trace.Tracer, meter: metrics.Meter, log: LineLog) -> Outlets:
+    """Send every record from now on to these; before the first call they go to OpenTelemetry's no-op defaults."""
+    global _outlets  # noqa: PLW0603 - decorators stand at import, where records go is known at start-up only
+    _outlets = Outlets(tracer, meter, log)
+    return _outlets
+
+
+def outlets() -> Outlets:
+    """Return what `connect` made last."""
+    return _outlets

@@ -1,0 +1,65 @@
+"""The logical level: which bytes can be served, and which workspace has sent them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.domain.blob import Blob, MediaInfo, Sha256
+from service.domain.decision import HoldingState
+from service.domain.event import Actor, DecisionKind, HoldingEvent
+from service.ports.idempotency import Claim, Replay
+from service.ports.objects import Reservation
+
+HoldingJudge = Callable[[HoldingState], HoldingEvent | None]
+"""Pure: called once or more inside a transaction that holds the lock of the hash; None changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobOutcome:
+    """What became of bytes that were sent: the blob, the decision, and the id of its event."""
+
+    decision: DecisionKind
+    blob: Blob
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """`object_used` is False when the blob existed already: the reserved object is condemned and its bytes may go."""
+
+    outcome: BlobOutcome | Replay
+    object_used: bool
+
+
+class BlobLedger(Protocol):
+    """Holdings and blobs of a workspace. Every write is one transaction with its event; raises `Unavailable` for a retry."""
+
+    async def find(self, workspace: str, sha256: Sha256) -> Blob | None:
+        """The blob if this workspace holds it, else None: unknown and not possessed look the same."""
+
+    async def renew(
+        self, workspace: str, hashes: Sequence[Sha256], judge: HoldingJudge, claim: Claim[BlobOutcome] | None = None
+    ) -> dict[Sha256, BlobOutcome | Replay | None]:
+        """Judge each hash that the workspace holds and record what the judge says.
+
+        Returns the held ones; the value is None where the judge left the holding as it was. A claim goes with one hash.
+        """
+
+    async def publish(
+        self,
+        workspace: str,
+        reservation: Reservation,
+        media: MediaInfo,
+        judge: HoldingJudge,
+        claim: Claim[BlobOutcome] | None = None,
+    ) -> Published:
+        """Make the reserved object live as the blob's, or condemn it where the blob exists; give the workspace its holding.
+
+        The bytes must be durable under the reservation's key. Raises `QuotaExceeded` (nothing changed), `Unavailable` when
+        the object is no longer pending.
+        """
+
+    async def release(self, workspace: str, sha256: Sha256, actor: Actor, claim: Claim[str] | None = None) -> str | Replay:
+        """Give up a holding: returns the event's id. Raises `NotFound`, `BlobInUse` while refs need it."""

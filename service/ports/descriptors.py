@@ -1,0 +1,65 @@
+"""What delivery must know before it serves bytes: facts about one blob or one ref, as one workspace sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from service.domain.blob import Sha256
+from service.domain.policy import Visibility
+from service.domain.ref import RefState
+
+
+@dataclass(frozen=True, slots=True)
+class ServableBytes:
+    """Bytes that can be served: their name, `size` in bytes, the type found in them, where the store keeps them."""
+
+    sha256: Sha256
+    size: int
+    media_type: str
+    storage_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobDescriptor:
+    """A blob: `public` when a live public ref of any workspace points to it, `held` when the asker holds it."""
+
+    content: ServableBytes
+    public: bool
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MediaDescriptor:
+    """A ref and its bytes: `owned` when it belongs to the asking workspace; `created_at` is the ref's, in UTC."""
+
+    ref_id: UUID
+    content: ServableBytes
+    visibility: Visibility
+    state: RefState
+    owned: bool
+    filename: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PurgedMedia:
+    """The tombstone of a purged ref: `owned` when it belonged to the asking workspace."""
+
+    owned: bool
+
+
+class Descriptors(Protocol):
+    """Looks up what may be served, in one round trip each; who may have it is decided by its caller.
+
+    `workspace` is the slug of the asking workspace, None for an anonymous caller, to whom nothing is `held` or `owned`.
+    Both raise `Unavailable` when the database does not answer: that is never an absence.
+    """
+
+    async def of_blob(self, sha256: Sha256, workspace: str | None) -> BlobDescriptor | None:
+        """Describe a blob, None where no row of it exists."""
+
+    async def of_ref(self, ref_id: UUID, workspace: str | None) -> MediaDescriptor | PurgedMedia | None:
+        """Describe a ref by its id, None where it never existed or its tombstone has expired."""

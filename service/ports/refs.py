@@ -1,0 +1,70 @@
+"""Refs of entities: read, and changed by decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from service.domain.blob import Sha256
+from service.domain.decision import Decision, RoleState
+from service.domain.event import DecisionKind
+from service.domain.ref import ResolvedRef
+from service.domain.slot import EntityKey
+from service.ports.idempotency import Claim, Replay
+
+RoleJudge = Callable[[RoleState], Decision]
+"""Pure: called once or more inside a transaction that holds the locks of the entity and the hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleQuestion:
+    """What the judge must know: the ref at `position` (None: no ref in particular), the blob `sha256` if it is held."""
+
+    entity: EntityKey
+    role: str
+    position: int | None
+    sha256: Sha256 | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefOutcome:
+    """What became of a request about refs. `version` is the entity's now; `event_id` is None for a noop, and for a
+    repeated refusal that was recorded already."""
+
+    decision: DecisionKind
+    entity: EntityKey
+    version: int
+    ref: ResolvedRef | None = None
+    replaced: ResolvedRef | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntityRefs:
+    """The live refs of an entity by role and position; `version` 0 means that it never had any."""
+
+    version: int
+    refs: tuple[ResolvedRef, ...]
+
+
+class RefLedger(Protocol):
+    """Every change is one transaction: locks, one load, the judge, one write with its event, commit."""
+
+    async def change(
+        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
+    ) -> RefOutcome | Replay:
+        """Judge and carry out. A reject is recorded, then its error is raised; a judge's own exception changes nothing.
+
+        Raises `IdempotencyKeyReuse`, `IdempotencyInProgress`, `Unavailable`.
+        """
+
+    async def of_entity(self, entity: EntityKey, role: str | None = None) -> EntityRefs:
+        """Live refs, of one role or all; an unknown entity has version 0 and none."""
+
+    async def find(self, workspace: str, ref_id: UUID) -> ResolvedRef | None:
+        """The ref, live or trashed, if it is this workspace's."""
+
+    async def of_blob(self, workspace: str, sha256: Sha256) -> tuple[ResolvedRef, ...]:
+        """This workspace's refs to a blob, live and trashed, oldest first; at most 500."""

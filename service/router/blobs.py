@@ -1,0 +1,109 @@
+"""Blobs: send bytes, ask for them, give them up. Reading the bytes is delivery's."""
+
+from __future__ import annotations
+
+from litestar import Response, delete, get, post, put
+
+from service.domain.blob import Sha256, parse_sha256
+from service.domain.errors import BadHash, BadRequest, NotFound
+from service.ports.access import Scope
+from service.router.answers import answer, respond, respond_to
+from service.router.callers import Caller
+from service.router.intake import (
+    HttpRequest,
+    claim_of,
+    content_type,
+    query_members,
+    raw_body,
+    read_form,
+    upload_of,
+)
+from service.router.body import parse_content_length, read_json
+from service.router.multipart import is_form
+from service.router.presenting import present_blob, present_nothing
+from service.router.use_cases import UseCases
+from service.schemas.requests import MissingRequest, MissingResult
+
+
+@put("/blobs/{sha256:str}", operation="media.file.upload")
+async def put_blob(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
+    """Send bytes under their name."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    expected = parse_sha256(sha256)
+    _refuse_query(request)
+    present = present_blob(use.present)
+    if (early := await _held_already(request, use, caller, expected)) is not None:
+        return early
+    upload = upload_of(caller, raw_body(request, use.max_upload_bytes), use.max_upload_bytes, expected)
+    return respond_to(await use.upload_blob(upload, claim_of(request, present)), present)
+
+
+@post("/blobs", operation="media.file.upload")
+async def post_blob(request: HttpRequest, use: UseCases) -> Response[bytes]:
+    """Send bytes and learn their name."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    _refuse_query(request)
+    expected = None
+    if is_form(request.headers.get("content-type")):
+        fields, body = await read_form(request, use.max_upload_bytes)
+        expected = None if fields.sha256 is None else parse_sha256(fields.sha256)
+    else:
+        body = raw_body(request, use.max_upload_bytes)
+    upload = upload_of(caller, body, use.max_upload_bytes, expected)
+    present = present_blob(use.present, locate=True)
+    return respond_to(await use.upload_blob(upload, claim_of(request, present)), present)
+
+
+@post("/blobs/missing", operation="blob.missing")
+async def post_missing(request: HttpRequest, use: UseCases) -> Response[bytes]:
+    """Ask which bytes must be sent."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    if content_type(request) != "application/json":
+        raise BadRequest("Send application/json.")
+    declared = parse_content_length(request.headers.get("content-length"))
+    asked = await read_json(request.receive, MissingRequest, declared=declared)
+    hashes = [parse_sha256(text) for text in asked.sha256]
+    missing = await use.find_missing(caller.workspace, hashes, caller.actor)
+    return respond(answer(200, MissingResult(list(missing))))
+
+
+@get("/blobs/{sha256:str}/meta", operation="blob.meta")
+async def get_blob_meta(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
+    """What is known of a held blob, and where it is used."""
+    caller = await use.callers.require(request.headers, Scope.READ)
+    described = await use.describe_blob(caller.workspace, _read_sha256(sha256))
+    return respond(answer(200, use.present.meta(described.blob, described.refs)))
+
+
+@delete("/blobs/{sha256:str}", status_code=200, operation="blob.release")
+async def delete_blob(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
+    """Give up the workspace's holding."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    claim = claim_of(request, present_nothing)
+    outcome = await use.give_up_holding(caller.workspace, parse_sha256(sha256), caller.actor, claim)
+    return respond_to(outcome, present_nothing)
+
+
+async def _held_already(
+    request: HttpRequest, use: UseCases, caller: Caller, sha256: Sha256
+) -> Response[bytes] | None:
+    """The answer to `Expect: 100-continue` for bytes that need not be sent (RFC 9110 §10.1.1)."""
+    if request.headers.get("expect", "").lower() != "100-continue":
+        return None
+    outcome = await use.confirm_holding(caller.workspace, sha256, caller.actor)
+    return None if outcome is None else respond_to(outcome, present_blob(use.present))
+
+
+def _refuse_query(request: HttpRequest) -> None:
+    if query_members(request):
+        raise BadRequest("This call takes no query parameters.")
+
+
+def _read_sha256(text: str) -> Sha256:
+    try:
+        return parse_sha256(text)
+    except BadHash:
+        raise NotFound("This workspace holds no such blob.") from None
+
+
+HANDLERS = [put_blob, post_blob, post_missing, get_blob_meta, delete_blob]

@@ -1,0 +1,158 @@
+"""What a write brings: a JSON command, a raw body, or a form; and the key that makes it repeatable."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request
+
+from service.application.upload_blob import Upload
+from service.domain.blob import Sha256, parse_sha256
+from service.domain.errors import BadRequest
+from service.domain.ref import Labels, parse_labels
+from service.observability import timed_stream
+from service.ports.idempotency import Claim, Outcome
+from service.router.answers import Answer, stored
+from service.router.body import body_chunks, parse_content_length, read_json
+from service.router.callers import Caller
+from service.router.digests import parse_digest
+from service.router.filenames import clean_filename
+from service.router.idempotency import parse_idempotency_key
+from service.router.multipart import UploadForm, is_form, open_form
+from service.schemas.requests import AttachFields
+
+HttpRequest = Request[Any, Any, Any]
+Shape = TypeVar("Shape")
+_FORM_OVERHEAD = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A body of bytes on its way in. `declared` is its length in bytes where the request says so, `digest` the one that came
+    with it, `media_type` and `filename` what the sender claims."""
+
+    chunks: AsyncIterator[bytes]
+    declared: int | None = None
+    digest: Sha256 | None = None
+    media_type: str | None = None
+    filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The members of a request, and the bytes that came with them; None for a JSON command."""
+
+    fields: AttachFields
+    bytes: Bytes | None
+
+    def sha256(self) -> Sha256 | None:
+        """The hash that the caller names. Raises `BadHash`."""
+        return None if self.fields.sha256 is None else parse_sha256(self.fields.sha256)
+
+    def labels(self) -> Labels:
+        """What the ref will say about its bytes. Raises `BadName` for text that cannot be shown."""
+        given = self.fields.filename
+        filename = None if given is None else clean_filename(given)
+        if filename is None and self.bytes is not None:
+            filename = self.bytes.filename
+        return parse_labels(filename, self.fields.alt, self.fields.owner)
+
+
+def content_type(request: HttpRequest) -> str:
+    """The media type that the request claims, without its parameters, in lower case; empty when it claims none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def raw_body(request: HttpRequest, limit: int) -> Bytes:
+    """The body as it is. Raises `BadRequest` for its digests; reading it raises what `body_chunks` raises."""
+    declared = _declared(request)
+    chunks = body_chunks(request.receive, limit=limit, declared=declared)
+    return Bytes(timed_stream("receive", chunks), declared, _digest(request), content_type(request) or None)
+
+
+async def read_form(request: HttpRequest, limit: int) -> tuple[AttachFields, Bytes]:
+    """The text parts and the file of a form. Raises `BadRequest`."""
+    chunks = body_chunks(request.receive, limit=limit + _FORM_OVERHEAD, declared=_declared(request))
+    form: UploadForm = await open_form(request.headers["content-type"], chunks)
+    fields = _fields(dict(form.fields))
+    return fields, Bytes(timed_stream("receive", form.file), media_type=form.media_type, filename=form.filename)
+
+
+async def read_intake(request: HttpRequest, limit: int) -> Intake:
+    """Whatever a write of a ref may bring: `application/json` is always the command. Raises `BadRequest`."""
+    query = query_members(request)
+    if content_type(request) == "application/json":
+        if query:
+            raise BadRequest("A JSON command takes no query parameters.")
+        return Intake(await read_json(request.receive, AttachFields, declared=_declared(request)), None)
+    if is_form(request.headers.get("content-type")):
+        if query:
+            raise BadRequest("A form takes its members as text parts, not as query parameters.")
+        return Intake(*await read_form(request, limit))
+    return Intake(_fields(query), raw_body(request, limit))
+
+
+def query_members(request: HttpRequest) -> dict[str, str]:
+    """The query's parameters. Raises `BadRequest` when one is given twice or is no UTF-8."""
+    try:
+        text = request.scope["query_string"].decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=32, errors="strict")
+    except ValueError as error:
+        raise BadRequest("The query is malformed.") from error
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise BadRequest("A query parameter is given twice.")
+    return members
+
+
+def members_as(shape: type[Shape], members: dict[str, str]) -> Shape:
+    """Texts as a typed value. Raises `BadRequest` for an unknown name or a value of the wrong form."""
+    try:
+        return msgspec.convert(members, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{error}.") from error
+
+
+def upload_of(caller: Caller, body: Bytes, limit: int, named: Sha256 | None) -> Upload:
+    """The upload that a use case takes. Raises `BadRequest` when the request names other bytes than its digest."""
+    if None not in {named, body.digest} and named != body.digest:
+        raise BadRequest("Content-Digest or Repr-Digest names other bytes than the request.")
+    expected = named or body.digest
+    return Upload(caller.workspace, caller.actor, body.chunks, limit, body.declared, expected, body.media_type)
+
+
+def claim_of(
+    request: HttpRequest, present: Callable[[Outcome], Answer], members: msgspec.Struct | None = None
+) -> Claim[Outcome] | None:
+    """The claim of `Idempotency-Key`, None without it. Two requests are the same when method, path, query and members are."""
+    key = parse_idempotency_key(request.headers.get("idempotency-key"))
+    if key is None:
+        return None
+    scope = request.scope
+    parts = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], msgspec.json.encode(members))
+    return Claim(key, sha256(b"\0".join(parts)).digest(), stored(present))
+
+
+def _declared(request: HttpRequest) -> int | None:
+    return parse_content_length(request.headers.get("content-length"))
+
+
+def _fields(members: dict[str, str]) -> AttachFields:
+    return members_as(AttachFields, members)
+
+
+def _digest(request: HttpRequest) -> Sha256 | None:
+    """The SHA-256 that `Content-Digest` or `Repr-Digest` promises for a raw body. Raises `BadRequest` when they differ."""
+    digests = {
+        digest
+        for field in ("content-digest", "repr-digest")
+        if (digest := parse_digest(field, ", ".join(request.headers.getall(field, [])) or None)) is not None
+    }
+    if len(digests) > 1:
+        raise BadRequest("Content-Digest and Repr-Digest name different bytes.")
+    return next(iter(digests), None)

@@ -1,0 +1,17 @@
+"""The one spelling that a path has."""
+
+from __future__ import annotations
+
+import re
+
+_SEGMENT = rb"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9\-._~!$&'()*+,;=:@]+"
+_CANONICAL = re.compile(rb"/(?:%s(?:/%s)*)?" % (_SEGMENT, _SEGMENT))
+
+
+def is_canonical(raw_path: bytes) -> bool:
+    """Whether `raw_path`, as it came over the wire and without its query, is the one spelling of its resource.
+
+    Segments are the unreserved and delimiting characters of RFC 3986 §3.3, never percent-encoded, never empty, `.` or
+    `..`; no name in the API needs more. Any other spelling is 404, so that caches, logs and access rules see one URL.
+    """
+    return _CANONICAL.fullmatch(raw_path) is not None

@@ -1,0 +1,141 @@
+"""Refs: what an entity shows, and the writes that change it."""
+
+from __future__ import annotations
+
+from litestar import Response, delete, get, post, put
+from uuid_utils.compat import uuid7
+
+from service.application.attach_bytes import Target
+from service.domain.blob import Sha256
+from service.domain.decision import Attach, Expectation, Release
+from service.domain.errors import BadName, BadRequest, NotFound
+from service.domain.slot import EntityKey, parse_entity_id, parse_name, parse_position
+from service.ports.access import Scope
+from service.router.answers import answer, respond, respond_to
+from service.router.callers import Caller
+from service.router.intake import HttpRequest, Intake, claim_of, read_intake, upload_of
+from service.router.presenting import present_ref
+from service.router.use_cases import UseCases
+from service.router.versions import parse_if_match, parse_only_if_empty, version_etag
+from service.schemas.events import EntityVersion
+
+
+@get("/refs/{entity_type:str}/{entity_id:str}", operation="ref.list")
+async def get_entity_refs(request: HttpRequest, use: UseCases, entity_type: str, entity_id: str) -> Response[bytes]:
+    """The live refs of an entity."""
+    caller = await use.callers.require(request.headers, Scope.READ)
+    return await _list(use, _read_entity(caller, entity_type, entity_id), None)
+
+
+@get("/refs/{entity_type:str}/{entity_id:str}/{role:str}", operation="ref.list")
+async def get_role_refs(
+    request: HttpRequest, use: UseCases, entity_type: str, entity_id: str, role: str
+) -> Response[bytes]:
+    """The live refs of a role, in order."""
+    caller = await use.callers.require(request.headers, Scope.READ)
+    return await _list(use, _read_entity(caller, entity_type, entity_id), _read_name(role))
+
+
+@put("/refs/{entity_type:str}/{entity_id:str}/{role:str}/{position:str}", operation="ref.put")
+async def put_ref(
+    request: HttpRequest, use: UseCases, entity_type: str, entity_id: str, role: str, position: str
+) -> Response[bytes]:
+    """Fill a slot, with bytes sent before or with this request."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    slot = (_entity(caller, entity_type, entity_id), parse_name(role, "role"), parse_position(position))
+    intake = await read_intake(request, use.max_upload_bytes)
+    if intake.fields.position is not None:
+        raise BadRequest("The position of a PUT stands in its path.")
+    target = _target(request, caller, intake, *slot, shift=False)
+    return await _attach(request, use, caller, intake, target)
+
+
+@post("/refs/{entity_type:str}/{entity_id:str}/{role:str}", operation="ref.append")
+async def post_ref(
+    request: HttpRequest, use: UseCases, entity_type: str, entity_id: str, role: str
+) -> Response[bytes]:
+    """Append a ref to a role, or insert it at a position."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    entity, name = _entity(caller, entity_type, entity_id), parse_name(role, "role")
+    intake = await read_intake(request, use.max_upload_bytes)
+    target = _target(request, caller, intake, entity, name, intake.fields.position, shift=True)
+    return await _attach(request, use, caller, intake, target)
+
+
+@delete("/refs/{entity_type:str}/{entity_id:str}/{role:str}/{position:str}", status_code=200, operation="ref.release")
+async def delete_ref(
+    request: HttpRequest, use: UseCases, entity_type: str, entity_id: str, role: str, position: str
+) -> Response[bytes]:
+    """Release the ref of a slot to the trash."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    entity, name = _entity(caller, entity_type, entity_id), parse_name(role, "role")
+    command = Release(entity, name, parse_position(position), caller.actor, _expectation(request))
+    present = present_ref(use.present)
+    return respond_to(await use.release_slot(command, claim_of(request, present)), present)
+
+
+async def _list(use: UseCases, entity: EntityKey, role: str | None) -> Response[bytes]:
+    listed = await use.list_refs(entity, role)
+    document = use.present.refs(EntityVersion(entity.type, entity.id, listed.version), listed.refs)
+    return respond(answer(200, document, {"etag": version_etag(listed.version)}))
+
+
+async def _attach(
+    request: HttpRequest, use: UseCases, caller: Caller, intake: Intake, target: Target
+) -> Response[bytes]:
+    present = present_ref(use.present)
+    claim = claim_of(request, present, intake.fields)
+    named = intake.sha256()
+    if intake.bytes is None:
+        if named is None:
+            raise BadRequest("Object missing required field `sha256`.")
+        return respond_to(await use.attach_blob(target.command(named), claim), present)
+    upload = upload_of(caller, intake.bytes, use.max_upload_bytes, named)
+    return respond_to(await use.attach_bytes(upload, target, claim), present)
+
+
+def _target(
+    request: HttpRequest,
+    caller: Caller,
+    intake: Intake,
+    entity: EntityKey,
+    role: str,
+    position: int | None,
+    *,
+    shift: bool,
+) -> Target:
+    labels, expectation, ref_id = intake.labels(), _expectation(request), uuid7()
+
+    def command(sha256: Sha256) -> Attach:
+        visibility = intake.fields.visibility
+        return Attach(
+            entity, role, position, shift, sha256, labels, visibility, ref_id, caller.actor, expectation
+        )
+
+    return Target(entity, role, command)
+
+
+def _expectation(request: HttpRequest) -> Expectation:
+    headers = request.headers
+    return Expectation(parse_if_match(headers.get("if-match")), parse_only_if_empty(headers.get("if-none-match")))
+
+
+def _entity(caller: Caller, entity_type: str, entity_id: str) -> EntityKey:
+    return EntityKey(caller.workspace, parse_name(entity_type, "entity_type"), parse_entity_id(entity_id))
+
+
+def _read_entity(caller: Caller, entity_type: str, entity_id: str) -> EntityKey:
+    try:
+        return _entity(caller, entity_type, entity_id)
+    except BadName as error:
+        raise NotFound(str(error)) from None
+
+
+def _read_name(role: str) -> str:
+    try:
+        return parse_name(role, "role")
+    except BadName as error:
+        raise NotFound(str(error)) from None
+
+
+HANDLERS = [get_entity_refs, get_role_refs, put_ref, post_ref, delete_ref]

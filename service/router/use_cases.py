@@ -1,0 +1,41 @@
+"""Everything that handlers call, built by the composition root and handed to each of them as `use`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.application.attach_blob import AttachBlob
+from service.application.attach_bytes import AttachBytes
+from service.application.confirm_holding import ConfirmHolding
+from service.application.describe_blob import DescribeBlob
+from service.application.find_missing import FindMissing
+from service.application.get_media import GetMedia
+from service.application.give_up_holding import GiveUpHolding
+from service.application.list_events import ListEvents
+from service.application.list_refs import ListRefs
+from service.application.release_slot import ReleaseSlot
+from service.application.upload_blob import UploadBlob
+from service.domain.policy import Policies
+from service.router.callers import Callers
+from service.schemas.media import Presenter
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """The use cases, and what handlers need beside them: who calls, what a document looks like, how much may come in."""
+
+    callers: Callers
+    present: Presenter
+    policies: Policies
+    max_upload_bytes: int
+    upload_blob: UploadBlob
+    confirm_holding: ConfirmHolding
+    find_missing: FindMissing
+    describe_blob: DescribeBlob
+    give_up_holding: GiveUpHolding
+    attach_blob: AttachBlob
+    attach_bytes: AttachBytes
+    release_slot: ReleaseSlot
+    list_refs: ListRefs
+    get_media: GetMedia
+    list_events: ListEvents

@@ -1,0 +1,175 @@
+"""Events as they are stored and sent: the `data` of a CloudEvent, and the way back for replay."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from service.domain.blob import Sha256
+from service.domain.event import Actor, DecisionKind, Event, EventType, HoldingEvent, RefEvent
+from service.domain.policy import Visibility
+from service.domain.ref import Holding, Labels, Ref, RefState
+from service.domain.slot import EntityKey
+
+
+def rfc3339(time: datetime) -> str:
+    """A time in UTC with milliseconds: `2026-01-02T03:04:05.678Z`."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class EntityVersion(msgspec.Struct, frozen=True):
+    """An entity and its version after the event."""
+
+    type: str
+    id: str
+    version: int
+
+
+class EventRef(msgspec.Struct, frozen=True):
+    """A ref as an event tells it: all that replay needs, no internal ids."""
+
+    ref_id: UUID
+    role: str
+    position: int | None
+    former_position: int | None
+    state: RefState
+    visibility: Visibility
+    sha256: str
+    filename: str | None
+    alt: str | None
+    owner: str | None
+    created_at: str
+    trashed_at: str | None
+    purge_after: str | None
+
+
+class EventHolding(msgspec.Struct, frozen=True):
+    """A holding as an event tells it: size in bytes, until when it stays without a ref."""
+
+    size: int
+    acquired_at: str
+    lease_until: str
+
+
+class EventData(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The `data` of every event; what does not apply is left out."""
+
+    decision: DecisionKind
+    workspace: str
+    actor: str
+    traceparent: str | None = None
+    entity: EntityVersion | None = None
+    role: str | None = None
+    sha256: str | None = None
+    ref: EventRef | None = None
+    replaced: EventRef | None = None
+    code: str | None = None
+    holding: EventHolding | None = None
+
+
+def encode_event(event: Event) -> bytes:
+    """The JSON text of an event's data."""
+    return msgspec.json.encode(_holding_data(event) if isinstance(event, HoldingEvent) else _ref_data(event))
+
+
+def decode_event(type_: str, time: datetime, data: bytes) -> Event:
+    """The event again, from what was stored; raises `msgspec.ValidationError` for a shape that this version does not know."""
+    stored = msgspec.json.decode(data, type=EventData)
+    actor = Actor(stored.actor, stored.traceparent)
+    if stored.holding is not None and stored.sha256 is not None:
+        return HoldingEvent(EventType(type_), stored.decision, time, actor, _to_holding(stored, stored.holding))
+    if stored.entity is None or stored.role is None:
+        raise msgspec.ValidationError(f"{type_} without its entity")
+    entity = EntityKey(stored.workspace, stored.entity.type, stored.entity.id)
+    return RefEvent(
+        EventType(type_),
+        stored.decision,
+        time,
+        actor,
+        entity,
+        stored.entity.version,
+        stored.role,
+        None if stored.sha256 is None else Sha256(stored.sha256),
+        None if stored.ref is None else _to_ref(entity, stored.ref),
+        None if stored.replaced is None else _to_ref(entity, stored.replaced),
+        stored.code,
+    )
+
+
+def subject_of(entity_type: str | None, entity_id: str | None, sha256: str | None) -> str:
+    """The CloudEvents `subject`: the entity, or the blob where no entity is concerned."""
+    return f"blobs/{sha256}" if entity_type is None else f"{entity_type}/{entity_id}"
+
+
+def _ref_data(event: RefEvent) -> EventData:
+    return EventData(
+        decision=event.decision,
+        workspace=event.entity.workspace,
+        actor=event.actor.id,
+        traceparent=event.actor.traceparent,
+        entity=EntityVersion(event.entity.type, event.entity.id, event.version),
+        role=event.role,
+        sha256=event.sha256,
+        ref=None if event.ref is None else _from_ref(event.ref),
+        replaced=None if event.replaced is None else _from_ref(event.replaced),
+        code=event.code,
+    )
+
+
+def _holding_data(event: HoldingEvent) -> EventData:
+    holding = event.holding
+    return EventData(
+        decision=event.decision,
+        workspace=holding.workspace,
+        actor=event.actor.id,
+        traceparent=event.actor.traceparent,
+        sha256=holding.sha256,
+        holding=EventHolding(holding.size, rfc3339(holding.acquired_at), rfc3339(holding.lease_until)),
+    )
+
+
+def _from_ref(ref: Ref) -> EventRef:
+    return EventRef(
+        ref_id=ref.ref_id,
+        role=ref.role,
+        position=ref.position,
+        former_position=ref.former_position,
+        state=ref.state,
+        visibility=ref.visibility,
+        sha256=ref.sha256,
+        filename=ref.labels.filename,
+        alt=ref.labels.alt,
+        owner=ref.labels.owner,
+        created_at=rfc3339(ref.created_at),
+        trashed_at=None if ref.trashed_at is None else rfc3339(ref.trashed_at),
+        purge_after=None if ref.purge_after is None else rfc3339(ref.purge_after),
+    )
+
+
+def _to_ref(entity: EntityKey, ref: EventRef) -> Ref:
+    return Ref(
+        ref.ref_id,
+        entity,
+        ref.role,
+        ref.position,
+        ref.state,
+        ref.visibility,
+        Sha256(ref.sha256),
+        Labels(ref.filename, ref.alt, ref.owner),
+        datetime.fromisoformat(ref.created_at),
+        None if ref.trashed_at is None else datetime.fromisoformat(ref.trashed_at),
+        None if ref.purge_after is None else datetime.fromisoformat(ref.purge_after),
+        ref.former_position,
+    )
+
+
+def _to_holding(data: EventData, holding: EventHolding) -> Holding:
+    return Holding(
+        data.workspace,
+        Sha256(data.sha256 or ""),
+        holding.size,
+        datetime.fromisoformat(holding.acquired_at),
+        datetime.fromisoformat(holding.lease_until),
+    )

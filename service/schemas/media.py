@@ -1,0 +1,161 @@
+"""Blobs, refs and outcomes as callers see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import msgspec
+
+from service.domain.blob import Blob
+from service.domain.event import DecisionKind
+from service.domain.policy import Visibility
+from service.domain.ref import RefState, ResolvedRef
+from service.ports.blobs import BlobOutcome
+from service.ports.refs import RefOutcome
+from service.schemas.events import EntityVersion, rfc3339
+
+
+class BlobFacts(msgspec.Struct, frozen=True):
+    """What is known of a blob's bytes: size in bytes, pixels, milliseconds; null where it does not apply."""
+
+    sha256: str
+    size: int
+    media_type: str
+    width: int | None
+    height: int | None
+    frames: int | None
+    duration_ms: int | None
+    readable: bool | None
+
+
+class Links(msgspec.Struct, frozen=True):
+    """Where to go on: absolute where the service knows its public address."""
+
+    self: str
+    file: str
+    blob: str
+
+
+class RefDocument(msgspec.Struct, frozen=True):
+    """A ref; null where a member does not apply."""
+
+    ref_id: UUID
+    workspace: str
+    entity_type: str
+    entity_id: str
+    role: str
+    position: int | None
+    state: RefState
+    visibility: Visibility
+    blob: BlobFacts
+    filename: str | None
+    alt: str | None
+    owner: str | None
+    created_at: str
+    trashed_at: str | None
+    purge_after: str | None
+    links: Links
+
+
+class RefResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The outcome of a change: the ref that it is about, the one that it pushed out, the entity's version, the event's id."""
+
+    decision: DecisionKind
+    ref: RefDocument | None
+    entity: EntityVersion
+    event: str | None
+    replaced: RefDocument | msgspec.UnsetType = msgspec.UNSET
+
+
+class BlobResult(msgspec.Struct, frozen=True):
+    """The outcome of an upload."""
+
+    decision: DecisionKind
+    blob: BlobFacts
+    event: str
+
+
+class BlobMeta(BlobFacts, frozen=True):
+    """A blob that the workspace holds since `created_at`, and the workspace's refs to it."""
+
+    created_at: str
+    refs: list[RefDocument]
+
+
+class RefList(msgspec.Struct, frozen=True):
+    """The live refs of an entity or a role, in order."""
+
+    entity: EntityVersion
+    items: list[RefDocument]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Presenter:
+    """Domain values to documents. `public_url` starts every link, empty where the service does not know its address."""
+
+    public_url: str = ""
+
+    def blob(self, blob: Blob) -> BlobFacts:
+        """The facts of a blob."""
+        return BlobFacts(*_facts(blob))
+
+    def ref(self, resolved: ResolvedRef) -> RefDocument:
+        """The whole of a ref."""
+        ref = resolved.ref
+        media = f"{self.public_url}/media/{ref.ref_id}"
+        return RefDocument(
+            ref.ref_id,
+            ref.entity.workspace,
+            ref.entity.type,
+            ref.entity.id,
+            ref.role,
+            ref.position,
+            ref.state,
+            ref.visibility,
+            self.blob(resolved.blob),
+            ref.labels.filename,
+            ref.labels.alt,
+            ref.labels.owner,
+            rfc3339(ref.created_at),
+            None if ref.trashed_at is None else rfc3339(ref.trashed_at),
+            None if ref.purge_after is None else rfc3339(ref.purge_after),
+            Links(media, f"{media}/file", f"{self.public_url}/blobs/{ref.sha256}"),
+        )
+
+    def refs(self, entity: EntityVersion, refs: tuple[ResolvedRef, ...]) -> RefList:
+        """A list of refs with the version it belongs to."""
+        return RefList(entity, [self.ref(ref) for ref in refs])
+
+    def ref_result(self, outcome: RefOutcome) -> RefResult:
+        """The answer to a change."""
+        return RefResult(
+            outcome.decision,
+            None if outcome.ref is None else self.ref(outcome.ref),
+            EntityVersion(outcome.entity.type, outcome.entity.id, outcome.version),
+            outcome.event_id,
+            msgspec.UNSET if outcome.replaced is None else self.ref(outcome.replaced),
+        )
+
+    def blob_result(self, outcome: BlobOutcome) -> BlobResult:
+        """The answer to an upload."""
+        return BlobResult(outcome.decision, self.blob(outcome.blob), outcome.event_id)
+
+    def meta(self, blob: Blob, refs: tuple[ResolvedRef, ...]) -> BlobMeta:
+        """Everything a workspace may know of a blob."""
+        return BlobMeta(*_facts(blob), rfc3339(blob.created_at), [self.ref(ref) for ref in refs])
+
+
+def _facts(blob: Blob) -> tuple[str, int, str, int | None, int | None, int | None, int | None, bool | None]:
+    media = blob.media
+    return (
+        blob.sha256,
+        blob.size,
+        media.media_type,
+        media.width,
+        media.height,
+        media.frames,
+        media.duration_ms,
+        media.readable,
+    )

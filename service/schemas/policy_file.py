@@ -1,0 +1,244 @@
+"""The policy file: TOML in, `Policies` out, and its JSON Schema (contracts/policies.schema.json) from the same types.
+
+The form is documented where it is used: in the packaged service/policies.toml.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from service.domain.policy import Cardinality, Oversize, Policies, Policy, Visibility
+
+_NAME = r"(\*|[a-z][a-z0-9_]{0,63})"
+_SUBTYPE = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"  # RFC 6838 §4.2
+_END = r"$(?!\n)"  # in JSON Schema `$` is the end, in Python it is also the line feed before it
+_MAX_COUNT = 2**50
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "MP": 1_000_000}
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+
+Unset = msgspec.UnsetType
+PolicyName = Annotated[str, Meta(pattern=f"^{_NAME}/{_NAME}{_END}")]
+MediaType = Annotated[str, Meta(pattern=rf"^(\*/\*|{_SUBTYPE}/(\*|{_SUBTYPE})){_END}")]
+MediaTypes = Annotated[
+    list[MediaType], Meta(min_length=1, description='a list of "type/subtype", "type/*" or "*/*", in lower case')
+]
+Count = Annotated[int, Meta(ge=1, le=_MAX_COUNT)]
+BytesText = Annotated[str, Meta(pattern=f"^[1-9][0-9]{{0,5}} (B|KiB|MiB|GiB){_END}")]
+Bytes = Annotated[Count | BytesText, Meta(description='a number of bytes, or text such as "25 MiB"')]
+PixelsText = Annotated[str, Meta(pattern=f"^[1-9][0-9]{{0,5}} MP{_END}")]
+Pixels = Annotated[Count | PixelsText, Meta(description='a number of pixels, or text such as "50 MP" (millions)')]
+Edge = Annotated[int, Meta(ge=1, le=1_000_000, description="a number of pixels, 1 to 1000000")]
+Duration = Annotated[
+    str, Meta(pattern=f"^[1-9][0-9]{{0,8}}(ms|s|m|h){_END}", description='text such as "90s", "10m" or "2h"')
+]
+Items = Annotated[int, Meta(ge=1, le=1_000_000, description="a number of refs, 1 to 1000000")]
+CardinalityWord = Annotated[Literal["single", "list"], Meta(description='"single" or "list"')]
+VisibilityWord = Annotated[Literal["public", "private"], Meta(description='"public" or "private"')]
+OversizeWord = Annotated[Literal["reject"], Meta(description='"reject"')]
+Flag = Annotated[bool, Meta(description="true or false")]
+
+
+class PolicyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One table `[policies."entity_type/role"]`; a limit that is not there does not exist."""
+
+    cardinality: CardinalityWord
+    visibility: VisibilityWord
+    media_types: MediaTypes
+    public_allowed: Flag = True
+    max_bytes: Bytes | Unset = msgspec.UNSET
+    max_pixels: Pixels | Unset = msgspec.UNSET
+    max_edge: Edge | Unset = msgspec.UNSET
+    oversize: OversizeWord = "reject"
+    max_duration: Duration | Unset = msgspec.UNSET
+    max_items: Items = 1000
+
+
+class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file: at least one policy."""
+
+    policies: Annotated[dict[PolicyName, PolicyTable], Meta(min_length=1)]
+
+
+class PolicyFileError(ValueError):
+    """A policy file that cannot be used: `str(error)` is a sentence with the file, the line (from 1) and the member."""
+
+    def __init__(self, source: str, line: int | None, sentence: str) -> None:
+        super().__init__(f"{source}: {sentence}" if line is None else f"{source}, line {line}: {sentence}")
+        self.source, self.line = source, line
+
+
+def load_policies(path: Path | None) -> Policies:
+    """Return the policies of the file at `path`, of the packaged one when None. Raises `PolicyFileError`."""
+    file = files("service").joinpath("policies.toml") if path is None else path
+    try:
+        return parse_policies(file.read_text(encoding="utf-8"), str(file))
+    except UnicodeDecodeError as error:
+        raise PolicyFileError(str(file), None, "This is not UTF-8 text.") from error
+    except OSError as error:
+        raise PolicyFileError(str(file), None, f"The file cannot be read: {error.strerror}.") from error
+
+
+def parse_policies(text: str, source: str) -> Policies:
+    """Return the policies that `text` states; `source` is what an error calls it. Raises `PolicyFileError`."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyFileError(source, _line_of_syntax(text, error), f"This is no TOML: {error}.") from error
+    return _Checked(text, source).policies(document)
+
+
+def policies_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of exactly what `parse_policies` takes."""
+    schema: dict[str, object] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Refkeep policy file",
+    }
+    schema |= msgspec.json.schema(PolicyFile)
+    table = schema["$defs"]["PolicyTable"]  # type: ignore[index]  # a schema is a tree of plain values
+    table["allOf"] = [
+        {
+            "if": {"properties": {"public_allowed": {"const": False}}, "required": ["public_allowed"]},
+            "then": {"properties": {"visibility": {"const": "private"}}},
+        },
+        {
+            "if": {"properties": {"cardinality": {"const": "single"}}, "required": ["cardinality"]},
+            "then": {"properties": {"max_items": False}},
+        },
+    ]
+    return schema
+
+
+class _Checked:
+    """Goes through one document member by member, so that an error can name the member and its line."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self._text, self._source = text, source
+
+    def policies(self, document: dict[str, object]) -> Policies:
+        for name in document:
+            if name != "policies":
+                raise self._error((name,), f'"{name}" is unknown; the file holds tables [policies."entity_type/role"].')
+        tables = document.get("policies")
+        if not isinstance(tables, dict) or not tables:
+            raise self._error(("policies",), 'There is no policy; each is a table [policies."entity_type/role"].')
+        return Policies(tuple(self._policy(name, table) for name, table in tables.items()))
+
+    def _policy(self, name: str, table: object) -> Policy:
+        if not _fits(name, PolicyName):
+            raise self._error(("policies", name), f'"{name}" is no "entity_type/role"; either of them may be "*".')
+        if not isinstance(table, dict):
+            raise self._error(("policies", name), f'policies."{name}" must be a table.')
+        for member, value in table.items():
+            self._check_member(name, member, value)
+        for member, field in _MEMBERS.items():
+            if field.required and member not in table:
+                raise self._error(("policies", name), f'policies."{name}" lacks {member}: {_description(member)}.')
+        self._check_together(name, table)
+        return _policy_of(name, msgspec.convert(table, PolicyTable))
+
+    def _check_member(self, name: str, member: str, value: object) -> None:
+        if member not in _MEMBERS:
+            known = ", ".join(_MEMBERS)
+            raise self._error(
+                ("policies", name, member), f'"{member}" is unknown in policies."{name}"; known: {known}.'
+            )
+        if not _fits(value, _MEMBERS[member].type):
+            sentence = f'{member} of policies."{name}" must be {_description(member)}.'
+            raise self._error(("policies", name, member), sentence)
+
+    def _check_together(self, name: str, table: dict[str, object]) -> None:
+        if table["visibility"] == "public" and table.get("public_allowed") is False:
+            sentence = f'public_allowed of policies."{name}" contradicts its visibility, "public".'
+            raise self._error(("policies", name, "public_allowed"), sentence)
+        if table["cardinality"] == "single" and "max_items" in table:
+            sentence = f'max_items of policies."{name}" is for lists; a single role holds one ref.'
+            raise self._error(("policies", name, "max_items"), sentence)
+
+    def _error(self, path: tuple[str, ...], sentence: str) -> PolicyFileError:
+        return PolicyFileError(self._source, _line_of(self._text, path), sentence)
+
+
+_MEMBERS = {field.encode_name: field for field in msgspec.structs.fields(PolicyTable)}
+
+
+def _fits(value: object, kind: object) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _description(member: str) -> str:
+    properties = msgspec.json.schema(PolicyTable)["$defs"]["PolicyTable"]["properties"]
+    return str(properties[member]["description"])
+
+
+def _policy_of(name: str, table: PolicyTable) -> Policy:
+    entity_type, _, role = name.partition("/")
+    return Policy(
+        entity_type=entity_type,
+        role=role,
+        cardinality=Cardinality(table.cardinality),
+        visibility=Visibility(table.visibility),
+        public_allowed=table.public_allowed,
+        media_types=tuple(table.media_types),
+        max_bytes=_count(table.max_bytes),
+        max_pixels=_count(table.max_pixels),
+        max_edge=table.max_edge or None,
+        oversize=Oversize(table.oversize),
+        max_duration_ms=_milliseconds(table.max_duration),
+        max_items=table.max_items,
+    )
+
+
+def _count(value: int | str | Unset) -> int | None:
+    if isinstance(value, str):
+        amount, unit = value.split(" ")
+        return int(amount) * _UNITS[unit]
+    return value or None
+
+
+def _milliseconds(value: str | Unset) -> int | None:
+    if not value:
+        return None
+    digits = value.rstrip("msh")
+    return int(digits) * _MILLISECONDS[value.removeprefix(digits)]
+
+
+def _line_of_syntax(text: str, error: tomllib.TOMLDecodeError) -> int:
+    found = re.search(r"at line (\d+)", str(error))
+    return int(found[1]) if found else max(1, len(text.splitlines()))
+
+
+def _line_of(text: str, path: tuple[str, ...]) -> int:
+    """The line of the statement that brings the member into being, 1 when none does.
+
+    tomllib tells no positions, and TOML spells one member in many ways: so the file is read again, a line longer each
+    time. The statement begins after the last part of the file that is whole without the member.
+    """
+    lines, whole_without = text.splitlines(keepends=True), 0
+    for count in range(1, len(lines) + 1):
+        try:
+            document = tomllib.loads("".join(lines[:count]))
+        except tomllib.TOMLDecodeError:
+            continue
+        if _holds(document, path):
+            return whole_without + 1
+        whole_without = count
+    return 1
+
+
+def _holds(document: object, path: tuple[str, ...]) -> bool:
+    for name in path:
+        if not isinstance(document, dict) or name not in document:
+            return False
+        document = document[name]
+    return True

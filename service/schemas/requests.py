@@ -1,0 +1,46 @@
+"""What callers send as JSON; unknown members are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from service.domain.policy import Visibility
+
+MAX_HASHES = 1000
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
+
+
+class AttachRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Attach bytes that were sent before. `position` is for POST alone: insert there."""
+
+    sha256: str
+    filename: Annotated[str, msgspec.Meta(max_length=255)] | None = None
+    alt: Text | None = None
+    owner: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    visibility: Visibility | None = None
+    position: Annotated[int, msgspec.Meta(ge=0, le=999_999_999)] | None = None
+
+
+class AttachFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same members beside bytes: as query parameters, or as text parts before `file`."""
+
+    sha256: str | None = None
+    filename: Annotated[str, msgspec.Meta(max_length=255)] | None = None
+    alt: Text | None = None
+    owner: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    visibility: Visibility | None = None
+    position: Annotated[int, msgspec.Meta(ge=0, le=999_999_999)] | None = None
+
+
+class MissingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which of these must be sent?"""
+
+    sha256: Annotated[list[str], msgspec.Meta(max_length=MAX_HASHES)]
+
+
+class MissingResult(msgspec.Struct, frozen=True):
+    """These must be sent."""
+
+    missing: list[str]

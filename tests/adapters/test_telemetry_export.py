@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from service import observability
+from service.observability import observe, observe_request, observed
+from service.telemetry import Telemetry, start_telemetry
+from tests.logging_state import logging_restored
+from tests.otlp_receiver import attributes, hanging_receiver, otlp_receiver
+
+pytestmark = pytest.mark.anyio
+
+SHA = "ab" * 32
+
+
+@contextmanager
+def running(worker: str = "0") -> Iterator[Telemetry]:
+    """Telemetry as a worker starts it, stopped at the end."""
+    before = observability.outlets()
+    with logging_restored():
+        telemetry = start_telemetry(worker=worker, service_version="1.2.3", log_level="critical")
+        yield telemetry
+        telemetry.shutdown(seconds=5)
+        observability.connect(before.tracer, before.meter, before.log)
+
+
+@observed("media.get", layer="usecase")
+async def use_case() -> None: ...
+
+
+def request_scope() -> dict[str, object]:
+    base: dict[str, object] = {"method": "GET", "path": f"/blobs/{SHA}", "scheme": "http", "http_version": "1.1"}
+    return base | {"headers": [], "query_string": b"signature=SECRET"}
+
+
+async def serve() -> None:
+    with observe_request(request_scope(), operation="media.file.download", route="/blobs/{sha256}") as request:
+        await use_case()
+        request.complete(200, response_bytes=7, sha256=SHA)
+
+
+async def test_spans_and_metrics_arrive_at_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    with otlp_receiver() as received:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.endpoint)
+        with running():
+            await serve()
+    by_name = {span.name: span for span in received.spans}
+    assert set(by_name) == {"GET /blobs/{sha256}", "media.get"}
+    server, inner = by_name["GET /blobs/{sha256}"], by_name["media.get"]
+    assert inner.parent_span_id == server.span_id
+    told = attributes(server.attributes)
+    assert {"operation": "media.file.download", "outcome": "success", "response_bytes": "7"}.items() <= told.items()
+    assert told["trace_id"] == server.trace_id.hex()
+    assert "SECRET" not in str(told)
+    assert received.resources[0]["service.name"] == "refkeep"
+    assert received.resources[0]["service.version"] == "1.2.3"
+    assert {"http.server.request.duration", "media.operation.duration", "media.download.bytes"} <= received.metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OTEL_SERVICE_NAME", "media"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=media,deployment=test")],
+)
+async def test_the_standard_variables_name_the_service(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    with otlp_receiver() as received:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{received.endpoint}/v1/traces")
+        monkeypatch.setenv(name, value)
+        with running():
+            await serve()
+    assert received.resources[0]["service.name"] == "media"
+    assert received.metrics == set()
+
+
+@pytest.mark.parametrize("variable", ["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"])
+async def test_a_signal_switched_off_is_not_sent(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    with otlp_receiver() as received:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.endpoint)
+        monkeypatch.setenv(variable, "none")
+        with running():
+            await serve()
+    assert (received.spans == []) is (variable == "OTEL_TRACES_EXPORTER")
+    assert (received.metrics == set()) is (variable == "OTEL_METRICS_EXPORTER")
+
+
+async def test_what_the_caller_did_not_sample_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    scope = request_scope() | {
+        "headers": [(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")]
+    }
+    with otlp_receiver() as received:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.endpoint)
+        with running(), observe_request(scope, operation="media.file.download", route="/blobs/{sha256}") as request:
+            await use_case()
+            assert observability.trace_id() == "0af7651916cd43dd8448eb211c80319c"
+            request.complete(200)
+    assert received.spans == []
+
+
+async def test_a_collector_that_hangs_delays_neither_calls_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+    with hanging_receiver() as endpoint, logging_restored():
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        before = observability.outlets()
+        telemetry = start_telemetry(log_level="critical")
+        slowest = 0.0
+        for _ in range(3000):
+            started = time.perf_counter()
+            await serve()
+            slowest = max(slowest, time.perf_counter() - started)
+        started = time.perf_counter()
+        telemetry.shutdown(seconds=0.5)
+        took = time.perf_counter() - started
+        observability.connect(before.tracer, before.meter, before.log)
+    assert slowest < 5  # one export to it takes the exporter's whole time-out, 10 s
+    assert took < 5  # the SDK by itself would wait for 30 s
+
+
+async def test_prometheus_reads_the_metrics_of_its_worker() -> None:
+    with running(worker="3") as telemetry:
+        for number in range(50):
+            with observe_request(
+                request_scope() | {"path": f"/blobs/{number:064x}"},
+                operation="media.file.download",
+                route="/blobs/{sha256}",
+            ) as request:
+                opened = observe("media.storage.open", layer="storage", backend="memory")
+                opened.finish()
+                request.complete(200, response_bytes=10)
+        body, content_type = telemetry.render_metrics("text/plain")
+    text = body.decode()
+    assert content_type.startswith("text/plain")
+    assert re.search(r'^media_download_bytes_total\{worker="3"\} 500\.0$', text, re.MULTILINE)
+    assert re.search(
+        r'^media_storage_duration_seconds_count\{backend="memory",.*worker="3"\} 50\.0$', text, re.MULTILINE
+    )
+    assert 'http_route="/blobs/{sha256}"' in text
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(samples) <= 100
+    assert not [line for line in samples if re.search(r"[0-9a-f]{32,}", line)]
+
+
+async def test_a_scraper_may_ask_for_openmetrics() -> None:
+    with running() as telemetry:
+        await serve()
+        body, content_type = telemetry.render_metrics("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")

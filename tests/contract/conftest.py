@@ -1,0 +1,101 @@
+"""The stores that every test of the contract runs on. A new adapter joins with one function of a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from service.adapters.filesystem.storage import FilesystemStorage
+from service.adapters.memory.storage import MemoryStorage
+from service.ports.storage import Storage
+from tests.parts.blobs import files_under, keys
+from tests.parts.buckets import emptied_bucket, opened, physical_keys
+from tests.parts.relay import running_relay
+from tests.parts.seaweed import Seaweed
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store, and a look behind it: the keys it holds, and whatever else lies there or waits on its way in."""
+
+    storage: Storage
+    contents: Callable[[], Awaitable[set[str]]]
+
+
+@dataclass(frozen=True)
+class LosableStore:
+    """A store that can be made to vanish: unmounted, unplugged, stopped."""
+
+    storage: Storage
+    lose: Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def memory(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Store]:
+    storage = MemoryStorage(folder / "spool")
+    await storage.aopen()
+
+    async def contents() -> set[str]:
+        return set(await keys(storage)) | files_under(folder / "spool")
+
+    yield Store(storage, contents)
+
+
+@asynccontextmanager
+async def filesystem(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Store]:
+    storage = FilesystemStorage(folder)
+    await storage.aopen()
+
+    async def contents() -> set[str]:
+        return {path.removeprefix("objects/") for path in files_under(folder)}
+
+    yield Store(storage, contents)
+
+
+@asynccontextmanager
+async def s3(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Store]:
+    config = await emptied_bucket(request.getfixturevalue("seaweed"))
+
+    async def contents() -> set[str]:
+        return await physical_keys(config) | files_under(folder)
+
+    async with opened(config, folder) as storage:
+        yield Store(storage, contents)
+
+
+@asynccontextmanager
+async def losable_filesystem(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[LosableStore]:
+    storage = FilesystemStorage(folder / "mount")
+    await storage.aopen()
+
+    async def lose() -> None:
+        (folder / "mount").rename(folder / "unmounted")
+
+    yield LosableStore(storage, lose)
+
+
+@asynccontextmanager
+async def losable_s3(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[LosableStore]:
+    server: Seaweed = request.getfixturevalue("seaweed")
+    async with AsyncExitStack() as network, AsyncExitStack() as rest:
+        relay = await network.enter_async_context(running_relay((server.host, server.port)))
+        config = await emptied_bucket(server, endpoint_url=relay.url, patience=1.0, attempts=2)
+        yield LosableStore(await rest.enter_async_context(opened(config, folder)), network.aclose)
+
+
+@pytest.fixture(params=[memory, filesystem, s3], ids=lambda adapter: adapter.__name__)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    make: Callable[[pytest.FixtureRequest, Path], AbstractAsyncContextManager[Store]] = request.param
+    async with make(request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=[losable_filesystem, losable_s3], ids=lambda adapter: adapter.__name__)
+async def losable(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LosableStore]:
+    make: Callable[[pytest.FixtureRequest, Path], AbstractAsyncContextManager[LosableStore]] = request.param
+    async with make(request, tmp_path) as made:
+        yield made

@@ -1,0 +1,153 @@
+"""Delivery on the real server: what only shows when a real connection ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import pytest
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from service.delivery.endpoint import Delivery
+from service.domain.blob import Sha256
+from service.ports.descriptors import BlobDescriptor, ServableBytes
+from service.ports.storage import ByteStream
+from service.router.problems import problem_answer
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+SIZE = 1024 * MIB
+PATH = "/blobs/" + "cd" * 32
+
+
+@dataclass
+class Zeros:
+    """A store faster than any network: a gibibyte of zeros, of which it has only `available`."""
+
+    available: int = SIZE
+    read: int = 0
+    closed: asyncio.Event | None = None
+    backend = "zeros"
+    size = SIZE
+    path = None
+
+    async def open(self, *_: object) -> ByteStream:
+        self.closed = asyncio.Event()
+        return self
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self.available // MIB):
+            self.read += MIB
+            yield bytes(MIB)
+
+    async def aclose(self) -> None:
+        assert self.closed is not None
+        self.closed.set()
+
+
+class OneBlob:
+    """Descriptors that know one public blob."""
+
+    async def of_blob(self, sha256: Sha256, _: str | None) -> BlobDescriptor:
+        return BlobDescriptor(ServableBytes(sha256, SIZE, "video/mp4", "cd/cd/key"), public=True, held=False)
+
+    async def of_ref(self, *_: object) -> None:
+        return None
+
+
+async def nobody(headers: Mapping[str, str]) -> None:
+    return None
+
+
+@asynccontextmanager
+async def serving(store: Zeros, **options: float) -> AsyncIterator[int]:
+    """Serve `store` on a free port of the loopback."""
+    delivery = Delivery(OneBlob(), store, nobody, problem_answer, **options)  # type: ignore[arg-type] # opens only
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+
+    async def app(scope, receive, send):  # type: ignore[no-untyped-def] # the server's own words
+        if scope["type"] == "http":
+            await delivery(scope, receive, send)
+
+    server: Any = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL)
+    running = asyncio.create_task(server.serve())
+    try:
+        yield port
+    finally:
+        server.stop()
+        with anyio.fail_after(10):
+            await running
+
+
+async def _connect(port: int) -> tuple[StreamReader, StreamWriter]:
+    while True:
+        try:
+            return await asyncio.open_connection("127.0.0.1", port, limit=64 * 1024)
+        except ConnectionRefusedError:  # the server is still starting
+            await anyio.sleep(0.01)
+
+
+async def ask(port: int, method: str = "GET") -> tuple[StreamReader, StreamWriter]:
+    with anyio.fail_after(10):
+        reader, writer = await _connect(port)
+    writer.write(f"{method} {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return reader, writer
+
+
+async def test_an_aborted_download_of_a_gibibyte_reads_at_most_16_mebibytes() -> None:
+    store = Zeros()
+    async with serving(store) as port:
+        reader, writer = await ask(port)
+        await reader.readexactly(MIB)
+        writer.close()
+        assert store.closed is not None
+        with anyio.fail_after(10):
+            await store.closed.wait()
+    assert store.read <= 16 * MIB
+
+
+async def test_a_short_body_ends_the_connection_before_its_length() -> None:
+    async with serving(Zeros(available=2 * MIB)) as port:
+        reader, writer = await ask(port)
+        with anyio.fail_after(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.read(-1)
+        writer.close()
+    assert f"content-length: {SIZE}".encode() in head
+    assert len(body) == 2 * MIB
+
+
+async def test_a_client_that_reads_nothing_is_cut() -> None:
+    store = Zeros()
+    async with serving(store, stall_seconds=0.2) as port:
+        reader, writer = await ask(port)
+        await reader.readuntil(b"\r\n\r\n")
+        assert store.closed is not None
+        with anyio.fail_after(10):
+            await store.closed.wait()
+            while await reader.read(MIB):
+                pass
+        writer.close()
+    assert store.read < SIZE
+
+
+async def test_head_tells_the_length_and_keeps_the_connection() -> None:
+    async with serving(Zeros()) as port:
+        reader, writer = await ask(port, "HEAD")
+        with anyio.fail_after(10):
+            first = await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HEAD {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            second = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    assert f"content-length: {SIZE}".encode() in first
+    assert second.startswith(b"HTTP/1.1 200")

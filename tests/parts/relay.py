@@ -1,0 +1,113 @@
+"""A relay in front of a real HTTP server that does to requests what networks and overloaded servers do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+_HEAD_END = b"\r\n\r\n"
+_EXPECTS = b"Expect: 100-continue\r\n"
+_PIECE = 64 * 1024
+
+
+@dataclass
+class Fate:
+    """What happens to one request: it is relayed, unless one of these says otherwise."""
+
+    status: int | None = None
+    """Answered with this status and no body, never relayed."""
+    body_bytes: int | None = None
+    """The connection is cut after so many bytes of the answer's body; with 0 the whole answer is lost."""
+    silent: bool = False
+    """Never answered."""
+
+
+RELAYED = Fate()
+
+
+@dataclass
+class Relay:
+    """Forwards to `upstream`, each request on a connection of its own; `decide` gets each request's head."""
+
+    upstream: tuple[str, int]
+    decide: Callable[[bytes], Fate] = lambda _: RELAYED
+    heads: list[bytes] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(_HEAD_END)
+            self.heads.append(head)
+            fate = self.decide(head)
+            if _EXPECTS in head and not fate.silent:
+                head = head.replace(_EXPECTS, b"")
+                writer.write(b"HTTP/1.1 100 Continue" + _HEAD_END)
+            if fate.silent:
+                await reader.read()
+            elif fate.status is None:
+                await self._relay(head, fate, reader, writer)
+            else:
+                await _consume(reader, _length_of(head))
+                writer.write(f"HTTP/1.1 {fate.status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+                await writer.drain()
+        writer.close()
+
+    async def _relay(self, head: bytes, fate: Fate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(*self.upstream)
+        try:
+            up_writer.write(head[:-2] + b"Connection: close" + _HEAD_END)
+            left = _length_of(head)
+            while left:
+                piece = await reader.read(min(_PIECE, left))
+                if not piece:
+                    return
+                left -= len(piece)
+                up_writer.write(piece)
+                await up_writer.drain()
+            await _answer(up_reader, writer, fate.body_bytes)
+        finally:
+            up_writer.close()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body_bytes: int | None) -> None:
+    head = await reader.readuntil(_HEAD_END)
+    if body_bytes == 0:
+        await reader.read()
+        return
+    writer.write(head)
+    left = body_bytes if body_bytes is not None else -1
+    while left and (piece := await reader.read(min(_PIECE, left) if left > 0 else _PIECE)):
+        left -= len(piece) if left > 0 else 0
+        writer.write(piece)
+        await writer.drain()
+
+
+async def _consume(reader: asyncio.StreamReader, left: int) -> None:
+    while left and (piece := await reader.read(min(_PIECE, left))):
+        left -= len(piece)
+
+
+def _length_of(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def running_relay(upstream: tuple[str, int]) -> AsyncIterator[Relay]:
+    """Yield a relay that changes nothing until its `decide` is set."""
+    relay = Relay(upstream)
+    server = await asyncio.start_server(relay.handle, "127.0.0.1", 0)
+    relay.port = server.sockets[0].getsockname()[1]
+    try:
+        yield relay
+    finally:
+        server.close()

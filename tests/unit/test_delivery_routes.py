@@ -1,0 +1,68 @@
+"""Which requests are delivery's."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+from uuid import UUID
+
+import pytest
+
+from service.delivery.asgi import Scope
+from service.delivery.routes import BlobRoute, MediaRoute, Route, match
+from service.domain.blob import parse_sha256
+
+SHA = "0123456789abcdef" * 4
+REF = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+def request(method: str, raw: str) -> Scope:
+    return {"type": "http", "method": method, "path": unquote(raw), "raw_path": raw.encode()}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (f"/blobs/{SHA}", BlobRoute(parse_sha256(SHA))),
+        (f"/blobs/{SHA.upper()}", BlobRoute(None)),
+        (f"/blobs/{SHA[1:]}", BlobRoute(None)),
+        (f"/blobs/%30{SHA[1:]}", BlobRoute(None)),
+        ("/blobs/missing.png", BlobRoute(None)),
+        (f"/blobs/{SHA}\n", BlobRoute(None)),
+        (f"/media/{REF}/file", MediaRoute(UUID(REF))),
+        (f"/media/{REF.upper()}/file", MediaRoute(None)),
+        (f"/media/{REF.replace('-', '')}/file", MediaRoute(None)),
+        (f"/media/{REF.replace('774b', '474b')}/file", MediaRoute(None)),
+        (f"/media/%30{REF[1:]}/file", MediaRoute(None)),
+        ("/blobs/missing", None),
+        ("/blobs/", None),
+        ("/blobs", None),
+        (f"/blobs/{SHA}/", None),
+        (f"/blobs/{SHA}/meta", None),
+        (f"/blobs/{SHA}/why", None),
+        (f"//blobs/{SHA}", None),
+        (f"/media/{REF}", None),
+        (f"/media/{REF}/file/", None),
+        (f"/media/{REF}/file/cover", None),
+        ("/media//file", None),
+        ("/refs/book/42", None),
+    ],
+)
+def test_a_path_is_matched_in_its_one_spelling(path: str, expected: Route | None) -> None:
+    assert match(request("GET", path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "blob", "media"),
+    [
+        ("GET", True, True),
+        ("HEAD", True, True),
+        ("OPTIONS", True, True),
+        ("POST", True, True),
+        ("PATCH", True, True),
+        ("PUT", False, True),
+        ("DELETE", False, True),
+    ],
+)
+def test_every_method_but_the_writes_to_a_blob_is_answered_here(method: str, blob: bool, media: bool) -> None:
+    assert (match(request(method, f"/blobs/{SHA}")) is not None) is blob
+    assert (match(request(method, f"/media/{REF}/file")) is not None) is media

@@ -1,0 +1,105 @@
+"""contracts/telemetry.json says what dashboards rely on; the code says the same."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from service.domain import errors
+from service.observability import Layer, Outcome, classify
+from service.observability.record import EVENTS, UPLOAD_PHASES
+from service.telemetry.requests import UNKNOWN
+from service.telemetry.sdk import WORKER
+from tests.telemetry_recorder import recording
+
+ROOT = Path(__file__).parents[2]
+CONTRACT: dict[str, Any] = json.loads((ROOT / "contracts/telemetry.json").read_text())
+
+
+def error_classes(start: type[errors.RefkeepError] = errors.RefkeepError) -> Iterator[type[errors.RefkeepError]]:
+    for found in start.__subclasses__():
+        if "code" in vars(found):
+            yield found
+        yield from error_classes(found)
+
+
+def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
+    for path in (ROOT / "service").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == name:
+                yield str(path.relative_to(ROOT)), node
+
+
+def text(node: ast.expr | None) -> str | None:
+    return str(node.value) if isinstance(node, ast.Constant) else None
+
+
+def test_layers_outcomes_and_events_are_the_contracts() -> None:
+    assert list(get_args(Layer)) == list(CONTRACT["layers"])
+    assert list(get_args(Outcome)) == CONTRACT["outcomes"]
+    assert {layer: found["event"] for layer, found in CONTRACT["layers"].items()} == EVENTS
+    assert list(UPLOAD_PHASES) == CONTRACT["upload_phases"]
+    assert CONTRACT["worker_label"] == WORKER
+    assert CONTRACT["server_span"]["unknown_route"] == UNKNOWN.template
+
+
+def test_every_error_has_an_outcome_and_a_type_of_the_closed_list() -> None:
+    for found in error_classes():
+        error = found.__new__(found)
+        outcome, error_type = classify(error)
+        assert outcome in CONTRACT["outcomes"], found
+        assert error_type == found.code.replace("-", "_")
+        assert error_type in CONTRACT["error_types"], found
+
+
+@pytest.mark.parametrize("name", ["observed", "observe"])
+def test_every_operation_in_the_code_is_in_the_contract(name: str) -> None:
+    named = CONTRACT["operations"]
+    for path, call in calls(name):
+        operation = text(call.args[0]) if call.args else None
+        layer = text(next((keyword.value for keyword in call.keywords if keyword.arg == "layer"), None))
+        if operation is None or layer is None:
+            continue
+        known = (
+            re.fullmatch(named["repo"], operation)
+            if layer == "repo"
+            else operation in named.get(layer, named["request"])
+        )
+        assert known, f"{path}: {layer} operation {operation}"
+
+
+def test_every_metric_in_the_code_is_in_the_contract_and_none_is_missing() -> None:
+    made = {
+        text(call.args[0]): (name, [text(argument) for argument in call.args])
+        for name in ("create_observable_counter", "create_up_down_counter", "_durations")
+        for path, call in calls(name)
+        if path == "service/observability/outlets.py"
+    }
+    assert set(made) == set(CONTRACT["metrics"])
+    kinds = {
+        "create_observable_counter": "counter",
+        "create_up_down_counter": "updowncounter",
+        "_durations": "histogram",
+    }
+    for metric, (name, _) in made.items():
+        assert kinds[name] == CONTRACT["metrics"][metric]["kind"]
+
+
+def test_units_are_the_contracts() -> None:
+    with recording() as recorder:
+        from service.observability import outlets  # noqa: PLC0415 - the outlets of this recording
+
+        out = outlets()
+        for instrument in (out.requests, out.operations, out.upload_phases, out.storage, out.database, out.pool_wait):
+            instrument.record(1)
+        out.uploads.add(1)
+        data = recorder.reader.get_metrics_data()
+        assert data is not None
+        units = {m.name: m.unit for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
+    assert units == {name: metric["unit"] for name, metric in CONTRACT["metrics"].items()}
