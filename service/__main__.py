@@ -21,10 +21,10 @@ _COMMANDS: Final = {
 class _Lazy(click.Group):
     """Imports a command when it is asked for: children of this process load this file too, and need none of them."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name].partition(":")
@@ -38,7 +38,7 @@ class _Lazy(click.Group):
 @click.version_option(package_name="refkeep", prog_name="refkeep")
 def main() -> None:
     """Refkeep keeps media for as long as something refers to it."""
-    from service.telemetry.logs import configure_logs  # noqa: PLC0415 - children of this process need it not
+    from service.telemetry.logs import configure_logs
 
     configure_logs("console", "warning")
 

@@ -10,7 +10,6 @@ from importlib.metadata import version
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.observed import ObservedProber, ObservedStorage
-from service.schemas.policy_file import load_policies
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.blobs import PostgresBlobs
 from service.adapters.postgres.database import Database
@@ -44,11 +43,12 @@ from service.ports.prober import Prober
 from service.ports.storage import Storage
 from service.router.api import create_api, operations_by_route
 from service.router.callers import Callers
-from service.router.gateway import App, Gateway, Message, Receive, Scope, Send, only_canonical
+from service.router.gateway import App, Gateway, Receive, Scope, Send, only_canonical
 from service.router.operations import Operations
 from service.router.problems import problem_answer
 from service.router.use_cases import UseCases
 from service.schemas.media import Presenter
+from service.schemas.policy_file import load_policies
 from service.settings import Settings
 from service.telemetry import Route, Telemetry, instrument, start_telemetry
 
@@ -143,7 +143,11 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
         render_metrics=parts.telemetry.render_metrics,
     )
     api = create_api(_use_cases(settings, policies, callers, parts), operations)
-    return Gateway(delivery, instrument(only_canonical(api), [Route(*route) for route in operations_by_route()]), lambda scope: match(scope) is not None)
+    return Gateway(
+        delivery,
+        instrument(only_canonical(api), [Route(*route) for route in operations_by_route()]),
+        lambda scope: match(scope) is not None,
+    )
 
 
 def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: _Parts) -> UseCases:
@@ -168,5 +172,3 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
         get_media=GetMedia(refs),
         list_events=ListEvents(PostgresFeed(parts.database)),
     )
-
-

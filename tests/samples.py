@@ -68,10 +68,10 @@ def interlaced_png() -> bytes:
 
 
 @cache
-def apng() -> bytes:
-    """An animated PNG of 3 frames, 16 × 16, put together chunk by chunk."""
+def apng(claimed_frames: int = 3) -> bytes:
+    """An animated PNG of 3 frames, 16 × 16, put together chunk by chunk; it may claim another number."""
     header = struct.pack(">IIBBBBB", 16, 16, 8, 0, 0, 0, 0)
-    chunks = [_chunk(b"IHDR", header), _chunk(b"acTL", struct.pack(">II", 3, 0))]
+    chunks = [_chunk(b"IHDR", header), _chunk(b"acTL", struct.pack(">II", claimed_frames, 0))]
     for frame in range(3):
         pixels = zlib.compress(b"".join(b"\0" + bytes([80 * frame + row] * 16) for row in range(16)))
         number = 2 * frame - 1 if frame else 0

@@ -22,8 +22,10 @@ class AttachBlob:
 
     @observed("ref.attach", layer="usecase")
     async def __call__(self, command: Attach, claim: Claim[RefOutcome] | None = None) -> RefOutcome | Replay:
-        """The outcome, durable on return. Raises the `Rejected` of the decision, `VersionConflict`, `PreconditionRequired`,
-        and what the ledger raises."""
+        """The outcome, durable on return.
+
+        Raises the `Rejected` of the decision, `VersionConflict`, `PreconditionRequired`, and what the ledger raises.
+        """
 
         def judge(state: RoleState) -> Decision:
             return decide_attach(state, command, self.policies, self.lifetimes.trash)

@@ -43,7 +43,10 @@ class AttachBytes:
     async def __call__(
         self, upload: Upload, target: Target, claim: Claim[RefOutcome] | None = None
     ) -> RefOutcome | Replay:
-        """The outcome of the attach. Raises what either use case raises; after a refusal the workspace holds no more than before."""
+        """The outcome of the attach. Raises what either use case raises.
+
+        After a refusal the workspace holds no more than before.
+        """
         rehearsed = False
 
         async def admit(received: Received) -> Replay | None:
@@ -104,7 +107,10 @@ class AttachBytes:
         await self.attach.refs.change(RoleQuestion(target.entity, target.role, None, None), judge)
 
     async def _give_back(self, upload: Upload, uploaded: BlobOutcome) -> None:
-        """Something changed between rehearsal and attach: what this request brought in goes again, unless a ref needs it."""
+        """Something changed between rehearsal and attach.
+
+        What this request brought in goes again, unless a ref needs it.
+        """
         if uploaded.decision is not DecisionKind.INSERT:
             return
         try:

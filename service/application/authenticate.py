@@ -1,4 +1,4 @@
-"""Who is calling?"""
+"""Who is calling."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _REMEMBER_KEYS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The holder of a valid key. `workspace` is the one it is bound to, or `default_workspace` of a development key,
-    or None: then it must name one."""
+    """The holder of a valid key.
+
+    `workspace` is the one it is bound to, or a development key's default, or None: then it must name one.
+    """
 
     key_id: str
     scopes: frozenset[Scope]

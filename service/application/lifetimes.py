@@ -8,7 +8,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """`upload`: a pending object's lease; `holding`: a holding's lease without refs; `trash`: a released ref's time to be restored."""
+    """How long a holding stays without refs, a released ref in the trash, a pending object without its bytes."""
 
     holding: timedelta = timedelta(days=7)
     trash: timedelta = timedelta(days=30)

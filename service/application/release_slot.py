@@ -22,7 +22,10 @@ class ReleaseSlot:
 
     @observed("ref.release", layer="usecase")
     async def __call__(self, command: Release, claim: Claim[RefOutcome] | None = None) -> RefOutcome | Replay:
-        """The outcome, durable on return. Raises `VersionConflict`, `PreconditionRequired`, and what the ledger raises."""
+        """The outcome, durable on return.
+
+        Raises `VersionConflict`, `PreconditionRequired`, and what the ledger raises.
+        """
 
         def judge(state: RoleState) -> Decision:
             return decide_release(state, command, self.policies, self.lifetimes.trash)

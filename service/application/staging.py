@@ -34,7 +34,10 @@ class Staged:
 
 
 async def stage(storage: Storage, chunks: AsyncIterator[bytes], max_bytes: int) -> Staged:
-    """Write the stream to a staged object. Raises `TooLarge` one chunk past `max_bytes`; on any error nothing is left."""
+    """Write the stream to a staged object. Raises `TooLarge` one chunk past `max_bytes`.
+
+    On any error nothing is left.
+    """
     staged = await storage.stage()
     digest, size = sha256(), 0
     try:

@@ -24,8 +24,11 @@ _CLAIMS_CHECKED = ("image", "video", "audio")
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What a caller sends. `sha256` is the name or digest it gave, None to have the server name the bytes; `media_type` its
-    claim about them; `max_bytes` the most that may come, `declared` how many it says will."""
+    """What a caller sends.
+
+    `sha256` is the name or digest it gave, None to have the server name the bytes; `media_type` its claim about them;
+    `max_bytes` the most that may come, `declared` how many it says will.
+    """
 
     workspace: str
     actor: Actor
@@ -109,8 +112,8 @@ class UploadBlob:
     async def _abandon(self, reservation: Reservation, *, stored: bool) -> None:
         """Undo as far as the ledger and the store answer; a sweep past the lease removes what is left.
 
-        A publication whose answer was lost may have made the object live: then it stays. Where the put itself failed, it
-        may still land later: then the row stays for the sweep.
+        A publication whose answer was lost may have made the object live: then it stays. Where the put itself failed,
+        it may still land later: then the row stays for the sweep.
         """
         try:
             if await self.objects.condemn(reservation):

@@ -29,7 +29,9 @@ async def prepare_demo(settings: Settings, url: str) -> Credentials:
             scopes = frozenset(Scope)
             await keys.add(ApiKey(credentials.id, credentials.secret_hash, "development", scopes, None))
         elif not credentials.matches(known.secret_hash) or known.revoked_at is not None:
-            raise click.ClickException(f"The development key {credentials.id} was revoked or is another key's: remove it.")
+            raise click.ClickException(
+                f"The development key {credentials.id} was revoked or is another key's: remove it."
+            )
     finally:
         await database.aclose()
     return credentials

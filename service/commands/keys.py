@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -34,8 +35,6 @@ def _run(work: Callable[[Database], Awaitable[T]]) -> T:
 
 
 def _check_slug(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    import re  # noqa: PLC0415
-
     if value is not None and re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value) is None:
         raise click.BadParameter(f"a workspace is {_SLUG_HELP}, at most 63, beginning with a letter or digit.")
     return value
@@ -48,13 +47,15 @@ def keys() -> None:
 
 @keys.command("create")
 @click.option("--name", required=True, help="Whose key this is, for people.")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice([scope.value for scope in Scope]), help="Repeatable.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice([scope.value for scope in Scope]), help="Repeatable."
+)
 @click.option("--workspace", callback=_check_slug, help="The workspace it is bound to.")
 @click.option("--all-workspaces", is_flag=True, help="Bound to none: each request names one in the Workspace header.")
 @json_option
 @plain_errors
 def create_key(name: str, scopes: tuple[str, ...], workspace: str | None, all_workspaces: bool, as_json: bool) -> None:
-    """Make a key and print it, once: only its hash is kept.
+    r"""Make a key and print it, once: only its hash is kept.
 
     \b
     Example:
@@ -66,11 +67,21 @@ def create_key(name: str, scopes: tuple[str, ...], workspace: str | None, all_wo
         raise click.UsageError("The scope operator goes with --all-workspaces alone.")
     granted = frozenset(Scope(scope) for scope in scopes) or frozenset({Scope.READ, Scope.WRITE})
     credentials = new_credentials()
-    _run(lambda database: PostgresKeys(database).add(
-        ApiKey(credentials.id, credentials.secret_hash, name, granted, workspace)
-    ))
+    _run(
+        lambda database: PostgresKeys(database).add(
+            ApiKey(credentials.id, credentials.secret_hash, name, granted, workspace)
+        )
+    )
     if as_json:
-        print_json({"id": credentials.id, "key": credentials.token, "name": name, "scopes": sorted(granted), "workspace": workspace})
+        print_json(
+            {
+                "id": credentials.id,
+                "key": credentials.token,
+                "name": name,
+                "scopes": sorted(granted),
+                "workspace": workspace,
+            }
+        )
     else:
         click.echo(credentials.token)
 
@@ -86,7 +97,17 @@ def list_keys(as_json: bool) -> None:
     else:
         print_table(
             ["id", "name", "scopes", "workspace", "created", "revoked"],
-            [[row["id"], row["name"], " ".join(row["scopes"] or ()), row["workspace"] or "(all)", row["created_at"], row["revoked_at"]] for row in rows],
+            [
+                [
+                    row["id"],
+                    row["name"],
+                    " ".join(row["scopes"] or ()),
+                    row["workspace"] or "(all)",
+                    row["created_at"],
+                    row["revoked_at"],
+                ]
+                for row in rows
+            ],
         )
 
 

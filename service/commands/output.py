@@ -23,7 +23,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 def settings_of_environment() -> Settings:
     """The settings; a mistake in them ends the command with a sentence and status 2."""
-    import os  # noqa: PLC0415 - the environment is read by a command, never at import
+    import os
 
     try:
         return load_settings(os.environ)
@@ -50,10 +50,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    from service.schemas.policy_file import PolicyFileError  # noqa: PLC0415 - see commands/__init__.py
-    from service.adapters.postgres.embedded_account import EmbeddedPostgresError  # noqa: PLC0415
-    from service.adapters.postgres.migration import SchemaError  # noqa: PLC0415
-    from service.domain.errors import RefkeepError  # noqa: PLC0415
+    from service.adapters.postgres.embedded_account import EmbeddedPostgresError
+    from service.adapters.postgres.migration import SchemaError
+    from service.domain.errors import RefkeepError
+    from service.schemas.policy_file import PolicyFileError
 
     try:
         yield

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from service.schemas.policy_file import load_policies
 from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
 from service.schemas.policies import policy_document
+from service.schemas.policy_file import load_policies
 
 
 @click.group()

@@ -32,7 +32,7 @@ def serve(migrate_first: bool) -> None:
 @click.command()
 @plain_errors
 def dev() -> None:
-    """Serve with everything embedded: PostgreSQL and a folder under REFKEEP_DATA_DIR, a demo workspace, a key to try.
+    r"""Serve with everything embedded: PostgreSQL and a folder under REFKEEP_DATA_DIR, a demo workspace, a key to try.
 
     \b
     Example:
@@ -47,8 +47,8 @@ def dev() -> None:
 @plain_errors
 def migrate() -> None:
     """Bring the schema up to date; safe to run on several machines at once, and again."""
-    from service.adapters.postgres.migration import migrate as apply  # noqa: PLC0415 - see commands/__init__.py
-    from service.commands.postgres import reachable_postgres  # noqa: PLC0415
+    from service.adapters.postgres.migration import migrate as apply
+    from service.commands.postgres import reachable_postgres
 
     with reachable_postgres(settings_of_environment()) as url:
         applied = asyncio.run(apply({"dsn": url}))
@@ -56,12 +56,13 @@ def migrate() -> None:
 
 
 def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
-    from service.schemas.policy_file import load_policies  # noqa: PLC0415 - see commands/__init__.py
-    from service.adapters.postgres.embedded import embedded_postgres  # noqa: PLC0415
-    from service.adapters.postgres.migration import migrate as apply  # noqa: PLC0415
-    from service.app import Deployment, create_app  # noqa: PLC0415
-    from service.commands.demo import greet, prepare_demo  # noqa: PLC0415
-    from service.server import AddressUnavailable, serve as run_server  # noqa: PLC0415
+    from service.adapters.postgres.embedded import embedded_postgres
+    from service.adapters.postgres.migration import migrate as apply
+    from service.app import Deployment, create_app
+    from service.commands.demo import greet, prepare_demo
+    from service.schemas.policy_file import load_policies
+    from service.server import AddressUnavailable
+    from service.server import serve as run_server
 
     load_policies(settings.policies)
     with ExitStack() as stack:
@@ -77,5 +78,3 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
             run_server(settings, partial(create_app, Deployment(settings, url, defaults)))
         except AddressUnavailable as error:
             raise click.ClickException(str(error)) from error
-
-

@@ -26,10 +26,10 @@ def parse_sha256(text: str) -> Sha256:
 class MediaInfo:
     """What the bytes turned out to be, whatever their sender claimed.
 
-    `width` and `height` are pixels as displayed by the header (before any orientation tag), `frames` counts
-    the pictures of an animation (1 for a still), `duration_ms` is milliseconds of video or audio; each is None
-    where it does not apply or could not be read. `readable` is False when the bytes announce a media type but
-    cannot be decoded to their end, None for types that nobody here decodes.
+    `width` and `height` are pixels as stored (before any orientation tag), `frames` counts the pictures of an
+    animation (1 for a still), `duration_ms` is milliseconds of video or audio; each is None where it does not apply
+    or could not be read. `readable` is False when the bytes announce a media type but cannot be decoded to their end,
+    None for types that nobody here decodes and for pictures too large to try.
     """
 
     media_type: str

@@ -1,7 +1,8 @@
 """API keys as callers carry them: `rk_<id>_<secret>`.
 
-The last six digits of the secret are a checksum over all before it, so that a scanner can tell a leaked key from noise and
-a mistyped one costs no look-up. Only the SHA-256 of a secret is ever stored: it has 190 random bits, nothing to guess.
+The last six digits of the secret are a checksum over all before it, so that a scanner can tell a leaked key from noise
+and a mistyped one costs no look-up. Only the SHA-256 of a secret is ever stored: it has 190 random bits, nothing to
+guess.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ class Expectation:
 class Attach:
     """Fill a slot of a role with a blob.
 
-    PUT names a `position` and may find it taken (`shift` False); POST appends (`position` None) or inserts and moves the
-    later ones up by one (`shift` True). `ref_id` names the ref if one is made.
+    PUT names a `position` and may find it taken (`shift` False); POST appends (`position` None) or inserts and moves
+    the later ones up by one (`shift` True). `ref_id` names the ref if one is made.
     """
 
     entity: EntityKey
@@ -67,8 +67,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class RoleState:
-    """What a decision about one slot needs to know: the entity's version, how many live refs the role has, the live ref at
-    the position asked for, and the blob asked for, None unless the workspace holds it."""
+    """What a decision about one slot needs to know.
+
+    The entity's version, how many live refs the role has, the live ref at the position asked for, and the blob asked
+    for, None unless the workspace holds it.
+    """
 
     now: datetime
     version: int
@@ -79,7 +82,7 @@ class RoleState:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An outcome: its event (None for a noop), the ref that stands now, the one it pushed out, the error of a reject."""
+    """An outcome: its event (None for a noop), the ref now, the one it pushed out, the error of a reject."""
 
     kind: DecisionKind
     event: RefEvent | None = None
@@ -89,7 +92,10 @@ class Decision:
 
 
 def decide_attach(state: RoleState, command: Attach, policies: Policies, retention: timedelta) -> Decision:
-    """Judge an attach. Raises `VersionConflict` and `PreconditionRequired`; `retention` is how long the trash keeps refs."""
+    """Judge an attach. Raises `VersionConflict` and `PreconditionRequired`.
+
+    `retention` is how long the trash keeps refs.
+    """
     try:
         policy = policies.of(command.entity.type, command.role)
     except PolicyUnknown as unknown:
@@ -116,7 +122,15 @@ def reject(
 ) -> Decision:
     """A refusal for the record: the entity keeps its version. `sha256` is None where the bytes never had a name."""
     event = RefEvent(
-        EventType.REF_REJECTED, DecisionKind.REJECT, state.now, actor, entity, state.version, role, sha256, code=error.code
+        EventType.REF_REJECTED,
+        DecisionKind.REJECT,
+        state.now,
+        actor,
+        entity,
+        state.version,
+        role,
+        sha256,
+        code=error.code,
     )
     return Decision(DecisionKind.REJECT, event, error=error)
 
@@ -149,7 +163,10 @@ class HoldingState:
 def decide_hold(
     state: HoldingState, workspace: str, sha256: Sha256, size: int, lease: timedelta, actor: Actor
 ) -> HoldingEvent:
-    """Judge bytes that arrived whole: `insert`, or `duplicate` if this workspace held them already; both renew the lease."""
+    """Judge bytes that arrived whole: `insert`, or `duplicate` if this workspace held them already.
+
+    Both renew the lease.
+    """
     lease_until = state.now + lease
     if state.holding is not None:
         renewed = replace(state.holding, lease_until=max(lease_until, state.holding.lease_until))
@@ -158,12 +175,11 @@ def decide_hold(
     return HoldingEvent(EventType.HOLDING_ACQUIRED, DecisionKind.INSERT, state.now, actor, holding)
 
 
-def decide_renewal(
-    state: HoldingState, lease: timedelta, actor: Actor, *, always: bool = False
-) -> HoldingEvent | None:
+def decide_renewal(state: HoldingState, lease: timedelta, actor: Actor, *, always: bool = False) -> HoldingEvent | None:
     """Judge a holding that its workspace asks for again without sending the bytes.
 
-    A question asked often must not fill the log: unless `always`, a lease that would grow by less than a hundredth stays.
+    A question asked often must not fill the log: unless `always`, a lease that would grow by less than a hundredth
+    stays.
     """
     holding = state.holding
     if holding is None or (not always and state.now + lease - holding.lease_until < lease / 100):

@@ -148,9 +148,16 @@ class DimensionsExceeded(Rejected):
     code = "dimensions-exceeded"
 
     def __init__(self, width: int, height: int, max_pixels: int | None, max_edge: int | None) -> None:
-        limits = [f"{max_pixels} pixels"] * (max_pixels is not None) + [f"an edge of {max_edge}"] * (max_edge is not None)
+        limits = [f"{max_pixels} pixels"] * (max_pixels is not None) + [f"an edge of {max_edge}"] * (
+            max_edge is not None
+        )
         super().__init__(f"{width} × {height} pixels exceed the limit of {' and '.join(limits)}.")
-        self.facts: dict[str, object] = {"width": width, "height": height, "max_pixels": max_pixels, "max_edge": max_edge}
+        self.facts: dict[str, object] = {
+            "width": width,
+            "height": height,
+            "max_pixels": max_pixels,
+            "max_edge": max_edge,
+        }
 
     def members(self) -> dict[str, object]:
         """The dimensions and the limits, null where there is none."""

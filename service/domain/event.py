@@ -1,7 +1,7 @@
 """Events: every decision that was taken, as a value; and `evolve`, which says what each one did.
 
-`evolve` is the meaning of an event. The memory ledger writes by it, replay folds by it, and the Postgres ledger's statements
-are held against it by the tests: folding the log must rebuild the tables exactly.
+`evolve` is the meaning of an event. The memory ledger writes by it, replay folds by it, and the Postgres ledger's
+statements are held against it by the tests: folding the log must rebuild the tables exactly.
 """
 
 from __future__ import annotations

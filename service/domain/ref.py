@@ -46,8 +46,8 @@ def _printable(text: str, what: str) -> str:
 class Ref:
     """A ref as the log tells it.
 
-    `position` is None in the trash, where `former_position` remembers it for a restore; `trashed_at` and `purge_after` are
-    None while it lives. Times are UTC with milliseconds.
+    `position` is None in the trash, where `former_position` remembers it for a restore; `trashed_at` and `purge_after`
+    are None while it lives. Times are UTC with milliseconds.
     """
 
     ref_id: UUID

@@ -17,6 +17,9 @@ Fact = str | bool | int | float
 UNEXPECTED: Final = "internal"
 """The error type of an exception that says nothing of itself: a defect, logged with its traceback."""
 
+CANCELLED: Final = "cancelled"
+"""The error type of a call whose caller went away."""
+
 _STATUS_OUTCOMES: Final[dict[int, Outcome]] = {
     304: "not_modified",
     401: "forbidden",
@@ -31,9 +34,10 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
     """Return (outcome, error_type) of an exception: what its class says, else what it is, else `internal`."""
     outcome = getattr(error, "outcome", None)
     if outcome in get_args(Outcome):
-        return cast("Outcome", outcome), str(getattr(error, "code", UNEXPECTED)).replace("-", "_")
+        unnamed = CANCELLED if outcome == "client_aborted" else UNEXPECTED
+        return cast("Outcome", outcome), str(getattr(error, "code", unnamed)).replace("-", "_")
     if isinstance(error, CancelledError):
-        return "client_aborted", "cancelled"
+        return "client_aborted", CANCELLED
     return "error", "timeout" if isinstance(error, TimeoutError) else UNEXPECTED
 
 

@@ -65,9 +65,11 @@ class RequestObservation(Observation):
         `response_bytes` are the bytes of the body that were handed to the server.
         """
         self._status = status
-        noted, error_type = classify(self._failure) if self._failure else (outcome_of_status(status), None)
+        told, error_type = classify(self._failure) if self._failure else (outcome_of_status(status), None)
+        if told == "error" and 400 <= status < 500:  # an exception of the framework's own, answered as a refusal
+            told, error_type = outcome_of_status(status), None
         self.note(**facts)
-        self._end(outcome or noted, error_type)
+        self._end(outcome or told, error_type)
 
     def fail(self, error: BaseException) -> None:
         """End the request by an exception that nobody turned into an answer."""

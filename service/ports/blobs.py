@@ -34,7 +34,10 @@ class Published:
 
 
 class BlobLedger(Protocol):
-    """Holdings and blobs of a workspace. Every write is one transaction with its event; raises `Unavailable` for a retry."""
+    """Holdings and blobs of a workspace. Every write is one transaction with its event.
+
+    Raises `Unavailable` for a retry.
+    """
 
     async def find(self, workspace: str, sha256: Sha256) -> Blob | None:
         """The blob if this workspace holds it, else None: unknown and not possessed look the same."""
@@ -55,11 +58,15 @@ class BlobLedger(Protocol):
         judge: HoldingJudge,
         claim: Claim[BlobOutcome] | None = None,
     ) -> Published:
-        """Make the reserved object live as the blob's, or condemn it where the blob exists; give the workspace its holding.
+        """Make the reserved object live as the blob's, or condemn it where the blob exists.
 
-        The bytes must be durable under the reservation's key. Raises `QuotaExceeded` (nothing changed), `Unavailable` when
-        the object is no longer pending.
+        Give the workspace its holding.
+
+        The bytes must be durable under the reservation's key. Raises `QuotaExceeded` (nothing changed), `Unavailable`
+        when the object is no longer pending.
         """
 
-    async def release(self, workspace: str, sha256: Sha256, actor: Actor, claim: Claim[str] | None = None) -> str | Replay:
+    async def release(
+        self, workspace: str, sha256: Sha256, actor: Actor, claim: Claim[str] | None = None
+    ) -> str | Replay:
         """Give up a holding: returns the event's id. Raises `NotFound`, `BlobInUse` while refs need it."""

@@ -1,4 +1,7 @@
-"""A claim on an Idempotency-Key: carried by a request to the ledger, which stores it with the effect in one transaction."""
+"""A claim on an Idempotency-Key.
+
+Carried by a request to the ledger, which stores it with the effect in one transaction.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, slots=True)
 class Claim(Generic[Outcome]):
-    """`key` as the caller sent it, unique within a workspace; `fingerprint` tells one request from another; `render` turns
-    the outcome into the answer that a repeated request gets, byte for byte."""
+    """`key` as the caller sent it, unique within a workspace; `fingerprint` tells one request from another.
+
+    `render` turns the outcome into the answer that a repeated request gets, byte for byte.
+    """
 
     key: str
     fingerprint: bytes

@@ -23,10 +23,16 @@ class ObjectLedger(Protocol):
     """States only move forward: pending, live (see `BlobLedger.publish`), condemned, gone."""
 
     async def reserve(self, sha256: Sha256, size: int, lease: timedelta) -> Reservation:
-        """Insert a pending object under a new key. Committed on return; a crash may lose it, which only makes garbage."""
+        """Insert a pending object under a new key. Committed on return.
+
+        A crash may lose it, which only makes garbage.
+        """
 
     async def condemn(self, reservation: Reservation) -> bool:
-        """Give up an object that never was live, due when its lease ends. False: it is live by now, or condemned already."""
+        """Give up an object that never was live, due when its lease ends. False.
+
+        It is live by now, or condemned already.
+        """
 
     async def forget(self, reservation: Reservation) -> None:
         """Delete the row of a condemned object whose bytes are gone from the store. Idempotent."""

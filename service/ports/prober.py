@@ -14,9 +14,11 @@ class Prober(Protocol):
     async def probe(self, path: Path) -> MediaInfo:
         """Detect the media type from content and read what can be read, bounded in pixels, time and memory.
 
-        Hostile, truncated or unknown bytes are an answer, never an error: `readable=False` where a media type is announced
-        but cannot be decoded within the bounds, `application/octet-stream` where nothing is recognised. Raises `ProbeUnavailable`
-        only when the probing process cannot be started at all.
+        Hostile, truncated or unknown bytes are an answer, never an error: `readable=False` where a media type is
+        announced but cannot be decoded within time and memory, `application/octet-stream` where nothing is recognised.
+        A picture of more pixels than the prober decodes has its dimensions and `readable=None`: nobody tried, and a
+        policy that limits pixels refuses it for them. Raises `ProbeUnavailable` only when the probing process cannot
+        be started at all.
         """
 
     async def warm(self) -> None:

@@ -30,8 +30,7 @@ class RoleQuestion:
 
 @dataclass(frozen=True, slots=True)
 class RefOutcome:
-    """What became of a request about refs. `version` is the entity's now; `event_id` is None for a noop, and for a
-    repeated refusal that was recorded already."""
+    """What became of a request about refs: `version` is the entity's now, `event_id` is None for a noop."""
 
     decision: DecisionKind
     entity: EntityKey

@@ -8,6 +8,7 @@ from service.domain.blob import Sha256, parse_sha256
 from service.domain.errors import BadHash, BadRequest, NotFound
 from service.ports.access import Scope
 from service.router.answers import answer, respond, respond_to
+from service.router.body import parse_content_length, read_json
 from service.router.callers import Caller
 from service.router.intake import (
     HttpRequest,
@@ -18,7 +19,6 @@ from service.router.intake import (
     read_form,
     upload_of,
 )
-from service.router.body import parse_content_length, read_json
 from service.router.multipart import is_form
 from service.router.presenting import present_blob, present_nothing
 from service.router.use_cases import UseCases
@@ -84,9 +84,7 @@ async def delete_blob(request: HttpRequest, use: UseCases, sha256: str) -> Respo
     return respond_to(outcome, present_nothing)
 
 
-async def _held_already(
-    request: HttpRequest, use: UseCases, caller: Caller, sha256: Sha256
-) -> Response[bytes] | None:
+async def _held_already(request: HttpRequest, use: UseCases, caller: Caller, sha256: Sha256) -> Response[bytes] | None:
     """The answer to `Expect: 100-continue` for bytes that need not be sent (RFC 9110 §10.1.1)."""
     if request.headers.get("expect", "").lower() != "100-continue":
         return None

@@ -33,8 +33,11 @@ _FORM_OVERHEAD = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """A body of bytes on its way in. `declared` is its length in bytes where the request says so, `digest` the one that came
-    with it, `media_type` and `filename` what the sender claims."""
+    """A body of bytes on its way in.
+
+    `declared` is its length in bytes where the request says so, `digest` the one that came with it, `media_type` and
+    `filename` what the sender claims.
+    """
 
     chunks: AsyncIterator[bytes]
     declared: int | None = None
@@ -129,7 +132,10 @@ def upload_of(caller: Caller, body: Bytes, limit: int, named: Sha256 | None) -> 
 def claim_of(
     request: HttpRequest, present: Callable[[Outcome], Answer], members: msgspec.Struct | None = None
 ) -> Claim[Outcome] | None:
-    """The claim of `Idempotency-Key`, None without it. Two requests are the same when method, path, query and members are."""
+    """The claim of `Idempotency-Key`, None without it.
+
+    Two requests are the same when method, path, query and members are.
+    """
     key = parse_idempotency_key(request.headers.get("idempotency-key"))
     if key is None:
         return None
@@ -147,7 +153,10 @@ def _fields(members: dict[str, str]) -> AttachFields:
 
 
 def _digest(request: HttpRequest) -> Sha256 | None:
-    """The SHA-256 that `Content-Digest` or `Repr-Digest` promises for a raw body. Raises `BadRequest` when they differ."""
+    """The SHA-256 that `Content-Digest` or `Repr-Digest` promises for a raw body.
+
+    Raises `BadRequest` when they differ.
+    """
     digests = {
         digest
         for field in ("content-digest", "repr-digest")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from litestar import Response, delete, get, post, put
 from uuid_utils.compat import uuid7
 
@@ -18,6 +20,15 @@ from service.router.presenting import present_ref
 from service.router.use_cases import UseCases
 from service.router.versions import parse_if_match, parse_only_if_empty, version_etag
 from service.schemas.events import EntityVersion
+
+
+class _Slot(NamedTuple):
+    """What a path, and the position beside it, say of where a ref goes."""
+
+    entity: EntityKey
+    role: str
+    position: int | None
+    shift: bool
 
 
 @get("/refs/{entity_type:str}/{entity_id:str}", operation="ref.list")
@@ -42,24 +53,22 @@ async def put_ref(
 ) -> Response[bytes]:
     """Fill a slot, with bytes sent before or with this request."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
-    slot = (_entity(caller, entity_type, entity_id), parse_name(role, "role"), parse_position(position))
+    entity, name = _entity(caller, entity_type, entity_id), parse_name(role, "role")
+    slot = _Slot(entity, name, parse_position(position), shift=False)
     intake = await read_intake(request, use.max_upload_bytes)
     if intake.fields.position is not None:
         raise BadRequest("The position of a PUT stands in its path.")
-    target = _target(request, caller, intake, *slot, shift=False)
-    return await _attach(request, use, caller, intake, target)
+    return await _attach(request, use, caller, intake, _target(request, caller, intake, slot))
 
 
 @post("/refs/{entity_type:str}/{entity_id:str}/{role:str}", operation="ref.append")
-async def post_ref(
-    request: HttpRequest, use: UseCases, entity_type: str, entity_id: str, role: str
-) -> Response[bytes]:
+async def post_ref(request: HttpRequest, use: UseCases, entity_type: str, entity_id: str, role: str) -> Response[bytes]:
     """Append a ref to a role, or insert it at a position."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
     entity, name = _entity(caller, entity_type, entity_id), parse_name(role, "role")
     intake = await read_intake(request, use.max_upload_bytes)
-    target = _target(request, caller, intake, entity, name, intake.fields.position, shift=True)
-    return await _attach(request, use, caller, intake, target)
+    slot = _Slot(entity, name, intake.fields.position, shift=True)
+    return await _attach(request, use, caller, intake, _target(request, caller, intake, slot))
 
 
 @delete("/refs/{entity_type:str}/{entity_id:str}/{role:str}/{position:str}", status_code=200, operation="ref.release")
@@ -94,25 +103,14 @@ async def _attach(
     return respond_to(await use.attach_bytes(upload, target, claim), present)
 
 
-def _target(
-    request: HttpRequest,
-    caller: Caller,
-    intake: Intake,
-    entity: EntityKey,
-    role: str,
-    position: int | None,
-    *,
-    shift: bool,
-) -> Target:
+def _target(request: HttpRequest, caller: Caller, intake: Intake, slot: _Slot) -> Target:
     labels, expectation, ref_id = intake.labels(), _expectation(request), uuid7()
 
     def command(sha256: Sha256) -> Attach:
         visibility = intake.fields.visibility
-        return Attach(
-            entity, role, position, shift, sha256, labels, visibility, ref_id, caller.actor, expectation
-        )
+        return Attach(*slot, sha256, labels, visibility, ref_id, caller.actor, expectation)
 
-    return Target(entity, role, command)
+    return Target(slot.entity, slot.role, command)
 
 
 def _expectation(request: HttpRequest) -> Expectation:

@@ -22,7 +22,10 @@ from service.schemas.media import Presenter
 
 @dataclass(frozen=True, slots=True)
 class UseCases:
-    """The use cases, and what handlers need beside them: who calls, what a document looks like, how much may come in."""
+    """The use cases, and what handlers need beside them.
+
+    Who calls, what a document looks like, how much may come in.
+    """
 
     callers: Callers
     present: Presenter

@@ -75,7 +75,10 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(type_: str, time: datetime, data: bytes) -> Event:
-    """The event again, from what was stored; raises `msgspec.ValidationError` for a shape that this version does not know."""
+    """The event again, from what was stored.
+
+    Raises `msgspec.ValidationError` for a shape that this version does not know.
+    """
     stored = msgspec.json.decode(data, type=EventData)
     actor = Actor(stored.actor, stored.traceparent)
     if stored.holding is not None and stored.sha256 is not None:

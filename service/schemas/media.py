@@ -59,7 +59,10 @@ class RefDocument(msgspec.Struct, frozen=True):
 
 
 class RefResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The outcome of a change: the ref that it is about, the one that it pushed out, the entity's version, the event's id."""
+    """The outcome of a change.
+
+    The ref that it is about, the one that it pushed out, the entity's version, the event's id.
+    """
 
     decision: DecisionKind
     ref: RefDocument | None

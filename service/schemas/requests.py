@@ -35,12 +35,12 @@ class AttachFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MissingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which of these must be sent?"""
+    """Ask which of these must be sent."""
 
     sha256: Annotated[list[str], msgspec.Meta(max_length=MAX_HASHES)]
 
 
 class MissingResult(msgspec.Struct, frozen=True):
-    """These must be sent."""
+    """What must be sent."""
 
     missing: list[str]

@@ -20,7 +20,7 @@ from service.domain.errors import ProbeUnavailable
 
 pytestmark = pytest.mark.anyio
 
-QUICK = Bounds(cpu_seconds=1, wall_seconds=5)
+QUICK = Bounds(cpu_seconds=1, wall_seconds=20, memory_bytes=512 << 20)
 NOWHERE = Path("/nonexistent")
 
 

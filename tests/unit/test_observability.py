@@ -323,6 +323,33 @@ async def test_a_failure_that_became_an_answer_is_still_told(recorder: Recorder)
     assert labels["error.type"] == "500"
 
 
+async def test_a_refusal_of_the_framework_is_no_defect(recorder: Recorder) -> None:
+    with observe_request(scope(), operation="unknown", route="{unknown}") as request:
+        request.note_failure(LookupError("no such route"))
+        request.complete(404)
+    line = recorder.line("request_completed", "unknown")
+    assert line["outcome"] == "not_found"
+    assert not {"error_type", "exception"} & set(line)
+
+
+async def test_a_body_that_broke_off_is_a_failure_whatever_its_status(recorder: Recorder) -> None:
+    with observe_request(scope(), operation="media.file.download", route="/blobs/{sha256}") as request:
+        request.note_failure(StorageUnavailable("cut"))
+        request.complete(200, response_bytes=5)
+    assert recorder.line("request_completed", "media.file.download")["error_type"] == "storage_unavailable"
+
+
+async def test_a_caller_that_went_away_is_no_defect(recorder: Recorder) -> None:
+    class Gone(Exception):
+        outcome = "client_aborted"
+
+    with pytest.raises(Gone):
+        await raising(Gone())()
+    line = recorder.line("usecase_completed", "ref.put")
+    assert (line["outcome"], line["error_type"], line["level"]) == ("client_aborted", "cancelled", "info")
+    assert "exception" not in line
+
+
 async def test_an_invented_method_makes_no_name(recorder: Recorder) -> None:
     with observe_request(scope(method="X" * 40), operation="unknown", route="{unknown}") as request:
         request.complete(405)

@@ -14,6 +14,7 @@ import pytest
 from service.domain import errors
 from service.observability import Layer, Outcome, classify
 from service.observability.record import EVENTS, UPLOAD_PHASES
+from service.router.api import operations_by_route
 from service.telemetry.requests import UNKNOWN
 from service.telemetry.sdk import WORKER
 from tests.telemetry_recorder import recording
@@ -56,6 +57,24 @@ def test_every_error_has_an_outcome_and_a_type_of_the_closed_list() -> None:
         assert outcome in CONTRACT["outcomes"], found
         assert error_type == found.code.replace("-", "_")
         assert error_type in CONTRACT["error_types"], found
+
+
+def test_every_code_that_a_class_carries_is_of_the_closed_list() -> None:
+    found = {
+        str(line.value.value).replace("-", "_"): f"{path}: {node.name}"
+        for path in (ROOT / "service").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for line in node.body
+        if isinstance(line, ast.Assign)
+        and isinstance(line.value, ast.Constant)
+        and getattr(line.targets[0], "id", "") == "code"
+    }
+    assert {code: where for code, where in found.items() if code not in CONTRACT["error_types"]} == {}
+
+
+def test_every_route_has_an_operation_of_the_contract() -> None:
+    assert {operation for _, _, operation in operations_by_route()} <= set(CONTRACT["operations"]["request"])
 
 
 @pytest.mark.parametrize("name", ["observed", "observe"])

@@ -91,11 +91,11 @@ class PostgresWorkspaces:
 
     async def all(self) -> Sequence[Workspace]:
         """See the port."""
-        return [Workspace(*row) for row in await self.database.fetch(f"SELECT {_WORKSPACE} FROM workspaces ORDER BY slug")]
+        return [
+            Workspace(*row) for row in await self.database.fetch(f"SELECT {_WORKSPACE} FROM workspaces ORDER BY slug")
+        ]
 
 
 def _to_key(row: Row) -> ApiKey:
     scopes = frozenset(Scope(scope) for scope in row["scopes"])
-    return ApiKey(
-        row["id"], row["secret_hash"], row["name"], scopes, row["slug"], row["created_at"], row["revoked_at"]
-    )
+    return ApiKey(row["id"], row["secret_hash"], row["name"], scopes, row["slug"], row["created_at"], row["revoked_at"])

@@ -38,7 +38,9 @@ _LOAD_RESERVED = f"{_LOAD.replace('FROM (SELECT 1) AS one', 'FROM objects o')} W
 # $1-$12 the event's columns, $13-$15 the claim, $16 the end of the lease.
 _EVENT = f"event AS ({INSERT_EVENT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12))"
 _CLAIM = "claim AS ({})".format(
-    STORE_CLAIM.format(workspace="$7::bigint", key="$13", fingerprint="$14::bytea", answer="$15::bytea", now="$4::timestamptz")
+    STORE_CLAIM.format(
+        workspace="$7::bigint", key="$13", fingerprint="$14::bytea", answer="$15::bytea", now="$4::timestamptz"
+    )
 )
 _COMMON = f"WITH {_EVENT}, {_CLAIM}"
 _QUOTA = """quota AS (
@@ -116,7 +118,9 @@ class PostgresBlobs:
         return await attempt(self.database, workspace, claim, lambda: self._publish(turn, reservation, media))
 
     @observed("blobs.release", layer="repo", span_name="WRITE holdings")
-    async def release(self, workspace: str, sha256: Sha256, actor: Actor, claim: Claim[str] | None = None) -> str | Replay:
+    async def release(
+        self, workspace: str, sha256: Sha256, actor: Actor, claim: Claim[str] | None = None
+    ) -> str | Replay:
         """See the port. The foreign key of the refs is what refuses."""
         workspace_id = await self._workspace_id(workspace)
         try:

@@ -26,7 +26,10 @@ def claim_lock(workspace: str, claim: Claim[Outcome] | None) -> list[int]:
 
 
 def replay_of(row: Row, claim: Claim[Outcome] | None) -> Replay | None:
-    """The stored answer, from `fingerprint` and `answer` of a load. Raises `IdempotencyKeyReuse` for another request's."""
+    """The stored answer, from `fingerprint` and `answer` of a load.
+
+    Raises `IdempotencyKeyReuse` for another request's.
+    """
     if claim is None or row["fingerprint"] is None:
         return None
     if row["fingerprint"] != claim.fingerprint:

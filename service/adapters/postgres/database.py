@@ -67,7 +67,10 @@ class _PooledConnection(_DriverConnection):
 
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
-    """Turn what says "not now" into `Unavailable`; constraint violations pass, their names are the repositories' affair."""
+    """Turn what says "not now" into `Unavailable`.
+
+    Constraint violations pass, their names are the repositories' affair.
+    """
     try:
         yield
     except asyncpg.LockNotAvailableError as error:
@@ -131,7 +134,8 @@ class Database:
     async def locked(self, locks: Iterable[int]) -> AsyncIterator[Connection]:
         """A READ COMMITTED transaction that takes these advisory locks, in this order, before anything else.
 
-        Commits at the end, rolls back on any exception, cancellation included. The locks come with BEGIN in one round trip.
+        Commits at the end, rolls back on any exception, cancellation included. The locks come with BEGIN in one round
+        trip.
         """
         begin = "; ".join(["BEGIN", *(f"SELECT pg_advisory_xact_lock({int(lock)})" for lock in locks)])
         async with self.connection() as connection:
@@ -155,7 +159,9 @@ class Database:
 
 
 async def open_epoch(connection: Connection) -> bool:
-    """Start a new epoch if this cluster's transaction ids have not reached the log's: a restored log goes on after its end.
+    """Start a new epoch if this cluster's transaction ids have not reached the log's.
+
+    A restored log goes on after its end.
 
     Runs once in every process, before it reads or writes anything; False where there is no schema yet.
     """

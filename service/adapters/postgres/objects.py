@@ -15,7 +15,9 @@ from service.ports.objects import Reservation
 # The commit of a reservation need not be durable: losing it leaves an object without a row, which is always garbage.
 _RESERVE = """
 WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-INSERT INTO objects (key, sha256, size, lease_until) SELECT $1, $2, $3, refkeep_now() + $4::interval FROM quick RETURNING id
+INSERT INTO objects (key, sha256, size, lease_until)
+SELECT $1, $2, $3, refkeep_now() + $4::interval FROM quick
+RETURNING id
 """
 
 
@@ -38,7 +40,8 @@ class PostgresObjects:
     async def condemn(self, reservation: Reservation) -> bool:
         """See the port."""
         row = await self.database.fetchrow(
-            "UPDATE objects SET state = 'condemned', delete_after = lease_until WHERE id = $1 AND state = 'pending' RETURNING 1",
+            """UPDATE objects SET state = 'condemned', delete_after = lease_until
+            WHERE id = $1 AND state = 'pending' RETURNING 1""",
             reservation.object_id,
         )
         return row is not None
@@ -46,6 +49,4 @@ class PostgresObjects:
     @observed("objects.forget", layer="repo", span_name="DELETE objects")
     async def forget(self, reservation: Reservation) -> None:
         """See the port."""
-        await self.database.fetch(
-            "DELETE FROM objects WHERE id = $1 AND state = 'condemned'", reservation.object_id
-        )
+        await self.database.fetch("DELETE FROM objects WHERE id = $1 AND state = 'condemned'", reservation.object_id)

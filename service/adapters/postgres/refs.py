@@ -45,7 +45,9 @@ LEFT JOIN (
 # $1-$12 the event's columns, $13-$15 the claim, $16 the entity's version, $17 role.
 _EVENT = f"event AS ({INSERT_EVENT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12))"
 _CLAIM = "claim AS ({})".format(
-    STORE_CLAIM.format(workspace="$7::bigint", key="$13", fingerprint="$14::bytea", answer="$15::bytea", now="$4::timestamptz")
+    STORE_CLAIM.format(
+        workspace="$7::bigint", key="$13", fingerprint="$14::bytea", answer="$15::bytea", now="$4::timestamptz"
+    )
 )
 _ENTITY = """entity AS (
     INSERT INTO entities (workspace_id, entity_type, entity_id, version) VALUES ($7, $8, $9, $16)
@@ -69,7 +71,9 @@ UPDATE refs SET visibility = $18, filename = $19, alt = $20, owner = $21 WHERE i
 _RELEASED = f"""{_COMMON},
 shifted AS ({_SHIFT.format(by="- 1", which="> $18")})
 {_TRASH.format(ref_id="$10", trashed_at="$4", purge_after="$19")}"""
-_NOOP = STORE_CLAIM.format(workspace="$1::bigint", key="$2", fingerprint="$3::bytea", answer="$4::bytea", now="$5::timestamptz")
+_NOOP = STORE_CLAIM.format(
+    workspace="$1::bigint", key="$2", fingerprint="$3::bytea", answer="$4::bytea", now="$5::timestamptz"
+)
 _REJECTED = f"""
 WITH fresh AS (
     INSERT INTO rejections AS r (actor, workspace_id, entity_type, entity_id, code, recorded_at)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from service.adapters.s3.client import S3Config
 
 _BODY = b"probe"
-_CLEAN_UP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ async def find_abilities(client: S3Client, config: S3Config) -> Abilities:
             )
     finally:
         with CancelScope(shield=True), contextlib.suppress(RefkeepError):
-            async with answering(_CLEAN_UP_SECONDS):
+            async with answering(config.patience / 2):
                 await client.delete_object(Bucket=config.bucket, Key=key)
 
 

@@ -75,6 +75,7 @@ class S3Storage:
             await in_thread(self._spool.prepare)
         self._client = await self._connection.enter_async_context(connect(self._config))
         self._uploader = Uploader(self._client, self._config)
+        self._connection.push_async_callback(self._uploader.aclose)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,16 +41,27 @@ class Uploader:
     def __init__(self, client: S3Client, config: S3Config) -> None:
         self._client = client
         self._config = config
-        self._abilities: Abilities | None = None
+        self._finding: asyncio.Task[Abilities] | None = None
+
+    async def aclose(self) -> None:
+        """Stop finding out. Idempotent."""
+        if self._finding is not None:
+            self._finding.cancel()
+            await asyncio.wait({self._finding})
 
     async def send(self, path: Path, size: int, key: str) -> None:
         """Store the file under `key`; raises `StorageFull`, `StorageUnavailable`. Blocks to open the file."""
-        if self._abilities is None:
-            self._abilities = await find_abilities(self._client, self._config)
+        abilities = await self._abilities()
         if size <= PART:
-            await self._send_whole(path, size, key, self._abilities)
+            await self._send_whole(path, size, key, abilities)
         else:
-            await PartedUpload(self._client, self._config, self._abilities, path, size, key).send()
+            await PartedUpload(self._client, self._config, abilities, path, size, key).send()
+
+    async def _abilities(self) -> Abilities:
+        """Ask the store once, for all who wait; anew after a failure."""
+        if self._finding is None or (self._finding.done() and _failed(self._finding)):
+            self._finding = asyncio.create_task(find_abilities(self._client, self._config))
+        return await asyncio.shield(self._finding)
 
     async def _send_whole(self, path: Path, size: int, key: str, abilities: Abilities) -> None:
         options = abilities.checksum(digest_of(key)) | abilities.only_new()
@@ -142,6 +154,10 @@ class PartedUpload:
             found = await self.client.list_multipart_uploads(Bucket=bucket, Prefix=self.key)
             for upload in found.get("Uploads", []):
                 await self.client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+def _failed(task: asyncio.Task[Abilities]) -> bool:
+    return task.cancelled() or task.exception() is not None
 
 
 async def require_landed(client: S3Client, bucket: str, key: str, size: int, error: ClientError) -> None:

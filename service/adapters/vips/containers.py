@@ -87,7 +87,9 @@ def ogg_type(head: bytes) -> str | None:
     if not head.startswith(b"OggS\0") or len(head) < 28:
         return None
     codec = head[27 + head[26] :]
-    return next((media_type for prefix, media_type in _OGG_CODECS.items() if codec.startswith(prefix)), "application/ogg")
+    return next(
+        (media_type for prefix, media_type in _OGG_CODECS.items() if codec.startswith(prefix)), "application/ogg"
+    )
 
 
 def mpeg_audio_type(head: bytes) -> str | None:

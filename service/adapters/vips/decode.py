@@ -28,7 +28,7 @@ _LOADERS = {
 }
 _CLASSES = ("Jpeg", "Png", "Webp", "Nsgif", "Heif")
 _ANIMATED = {"image/webp", "image/gif", "image/avif"}
-_WHOLE = {"image/png": endings.png_is_whole, "image/apng": endings.png_is_whole, "image/gif": endings.gif_is_whole}
+_WHOLE = {"image/png": endings.png_is_whole, "image/apng": endings.apng_is_whole, "image/gif": endings.gif_is_whole}
 _LOST_DATA = ("premature end", "Premature end", "bad Huffman code", "bad arithmetic code", "instead of RST")
 
 
@@ -49,10 +49,11 @@ def read_image(path: Path, media_type: str) -> MediaInfo:
 
     `readable` stays None for a picture of more than `MAX_PIXELS` pixels: it was not tried.
     """
-    found = MediaInfo(media_type, readable=False)
+    found = MediaInfo(media_type)
     try:
-        found = _header(path, media_type)
-        if (found.pixels or 0) * (found.frames or 1) > MAX_PIXELS:
+        image = _open(path, media_type, "error")
+        found = _described(image, path, media_type)
+        if image.width * image.height > MAX_PIXELS:
             return found
         _decode(path, media_type)
     except pyvips.Error:
@@ -60,8 +61,8 @@ def read_image(path: Path, media_type: str) -> MediaInfo:
     return replace(found, readable=_is_whole(path, media_type))
 
 
-def _header(path: Path, media_type: str) -> MediaInfo:
-    image = _open(path, media_type, "error")
+def _described(image: pyvips.Image, path: Path, media_type: str) -> MediaInfo:
+    """What the header says: libvips has read no more, and lays the frames of an animation one above the other."""
     height, frames = image.get_page_height(), image.get_n_pages()
     if media_type == "image/apng":
         with path.open("rb") as file:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterator
 from typing import IO
 
 from service.adapters.vips.containers import elements
@@ -32,14 +33,26 @@ def png_is_whole(file: IO[bytes]) -> bool:
     return False
 
 
+def apng_is_whole(file: IO[bytes]) -> bool:
+    """A whole PNG that holds as many frame controls as it announces frames; libvips reads its default picture alone."""
+    return png_is_whole(file) and sum(kind == b"fcTL" for kind, _ in _chunks(file)) == apng_frames(file)
+
+
 def apng_frames(file: IO[bytes]) -> int | None:
-    """Frames that the animation control chunk announces (PNG third edition §11.3.6.1), None without one."""
-    file.seek(8)
-    while len(header := file.read(8)) == 8 and header[4:] != b"IDAT":
-        if header[4:] == b"acTL":
-            return int.from_bytes(file.read(4), "big") or None
-        file.seek(int.from_bytes(header[:4], "big") + 4, io.SEEK_CUR)
+    """Frames that the animation control chunk announces (PNG third edition §11.3.6.1), None without a valid one."""
+    for kind, start in _chunks(file):
+        if kind == b"acTL":
+            file.seek(start)
+            frames = int.from_bytes(file.read(4), "big")
+            return frames if 0 < frames < 1 << 31 else None
     return None
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    at = 8
+    while file.seek(at) and len(header := file.read(8)) == 8:
+        yield header[4:], at + 8
+        at += 12 + int.from_bytes(header[:4], "big")
 
 
 def gif_is_whole(file: IO[bytes]) -> bool:

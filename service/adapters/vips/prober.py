@@ -34,9 +34,10 @@ class VipsProber:
         if reader is None:
             return MediaInfo(media_type)
         try:
-            return await self._lane.run(reader, path, media_type)
+            found = await self._lane.run(reader, path, media_type)
         except ChildLost:
             return MediaInfo(media_type, readable=False)
+        return found if _is_possible(found, media_type) else MediaInfo(media_type, readable=False)
 
     async def warm(self) -> None:
         """See `Prober.warm`."""
@@ -45,6 +46,13 @@ class VipsProber:
     async def aclose(self) -> None:
         """See `Prober.aclose`."""
         await self._lane.aclose()
+
+
+def _is_possible(found: MediaInfo, media_type: str) -> bool:
+    """Whether the numbers are of this world: a file may claim any, and a child that was taken over may say anything."""
+    counts = [number for number in (found.width, found.height, found.frames) if number is not None]
+    in_range = all(0 < number < 1 << 31 for number in counts) and 0 <= (found.duration_ms or 0) < 1 << 53
+    return in_range and found.media_type in {media_type, media_type.replace("video/", "audio/")}
 
 
 def _head_of(path: Path) -> bytes:
