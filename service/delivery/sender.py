@@ -133,7 +133,7 @@ class Sender:
         if self._sent < self._pace_end:
             await checkpoint()
             return
-        await anyio.sleep(max(0 - anyio.current_time(), 0))
+        await anyio.sleep(max(self._pace_from + PACE_SECONDS - anyio.current_time(), 0))
         self._pace_from, self._pace_end = anyio.current_time(), self._sent + PACE
 
 

@@ -36,8 +36,8 @@ async def emptied_bucket(server: Seaweed, **changes: Any) -> S3Config:
     async with connect(config) as client:
         if BUCKET not in [bucket["Name"] for bucket in (await client.list_buckets())["Buckets"]]:
             await client.create_bucket(Bucket=BUCKET)
-        for key in (await client.list_objects_v2(Bucket=BUCKET)).get("Contents", []):
-            await client.delete_object(Bucket=BUCKET, Key=key["Key"])
+        while found := (await client.list_objects_v2(Bucket=BUCKET)).get("Contents", []):
+            await client.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": each["Key"]} for each in found]})
         for upload in (await client.list_multipart_uploads(Bucket=BUCKET)).get("Uploads", []):
             await client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
     return replace(config, **changes)

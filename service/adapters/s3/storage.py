@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,7 +128,7 @@ class S3Storage:
                 return
             for found in page.get("Contents", []):
                 if is_key(found["Key"]) and found["Key"] > after:
-                    yield StoredObject(found["Key"], found["Size"], found["LastModified"])
+                    yield StoredObject(found["Key"], found["Size"], found["LastModified"].astimezone(UTC))
 
     async def check(self) -> None:
         """Ask for the bucket."""
