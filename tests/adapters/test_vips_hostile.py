@@ -9,10 +9,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import anyio
-import pyvips
+import psutil
 import pytest
+import pyvips
 
 from service.adapters.vips.prober import VipsProber
+from service.domain.blob import MediaInfo
+from service.domain.errors import DimensionsExceeded
+from service.domain.policy import refusal_of
+from service.schemas.policy_file import load_policies
 from tests import samples
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +33,7 @@ async def prober() -> AsyncIterator[VipsProber]:
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
-    """`data` cut off, with bits turned, a piece overwritten, doubled or lost; mostly near the header, where lengths are."""
+    """`data` cut off, with a bit turned, a piece overwritten, doubled or lost; mostly near the header."""
     at = chance.randrange(min(len(data), chance.choice([64, 512, len(data)])))
     length = chance.choice([1, 4, 16, 256])
     match chance.randrange(5):
@@ -106,3 +111,30 @@ async def test_a_large_picture_is_read_in_bounded_memory(prober: VipsProber, tmp
     found = await prober.probe(path)
 
     assert (found.width, found.height, found.readable) == (8160, 6120, True)
+
+
+@pytest.mark.parametrize("role", ["book/cover", "checkpoint_marker/image", "block/image"])
+async def test_a_bomb_costs_no_work_and_is_refused_for_its_dimensions(tmp_path: Path, role: str) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(samples.png_bomb())
+    others = set(psutil.Process().children())
+    async with contextlib.aclosing(VipsProber()) as prober:
+        await prober.warm()
+        (child,) = set(psutil.Process().children()) - others
+        before = child.cpu_times()
+        found = await prober.probe(path)
+        after = child.cpu_times()
+
+    assert (after.user + after.system) - (before.user + before.system) < 0.05
+    refusal = refusal_of(load_policies(None).of(*role.split("/")), path.stat().st_size, found)
+    assert isinstance(refusal, DimensionsExceeded)
+
+
+async def test_without_the_extra_a_film_has_a_type_and_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.adapters.vips.prober.find_spec", lambda _: None)
+    path = tmp_path / "film"
+    path.write_bytes(samples.mp4())
+    async with contextlib.aclosing(VipsProber()) as prober:
+        assert await prober.probe(path) == MediaInfo("video/mp4")

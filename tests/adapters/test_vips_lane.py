@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -21,6 +21,7 @@ from service.domain.errors import ProbeUnavailable
 pytestmark = pytest.mark.anyio
 
 QUICK = Bounds(cpu_seconds=1, wall_seconds=20, memory_bytes=512 << 20)
+Children = Callable[[], set[psutil.Process]]
 NOWHERE = Path("/nonexistent")
 
 
@@ -42,8 +43,15 @@ async def run(lane: Lane, task: str, path: Path = NOWHERE) -> MediaInfo:
     return await lane.run(f"tests.adapters.hostile_tasks:{task}", path, "image/png")
 
 
-def children() -> set[psutil.Process]:
+def probing() -> set[psutil.Process]:
     return {child for child in psutil.Process().children() if "service.adapters.vips.child" in child.cmdline()}
+
+
+@pytest.fixture
+def children() -> Children:
+    """The probing children that this test has started and that still live."""
+    before = probing()
+    return lambda: probing() - before
 
 
 @pytest.mark.parametrize("task", ["spin", "crash", "balloon", "babble"])
@@ -68,7 +76,7 @@ async def test_a_task_cannot_write_to_a_file(lane: Lane, tmp_path: Path) -> None
     assert [file.read_bytes() for file in tmp_path.iterdir()] in ([], [b""])
 
 
-async def test_a_task_that_only_waits_ends_with_its_time() -> None:
+async def test_a_task_that_only_waits_ends_with_its_time(children: Children) -> None:
     async with contextlib.aclosing(Lane(Bounds(wall_seconds=0.2))) as lane:
         with anyio.fail_after(10), pytest.raises(ChildLost):
             await run(lane, "wait")
@@ -107,7 +115,7 @@ async def test_a_child_killed_while_idle_is_replaced(lane: Lane) -> None:
     assert int((await run(lane, "tell_pid")).media_type) != pid
 
 
-async def test_a_cancelled_task_ends_its_child_at_once(lane: Lane, fifo: Path) -> None:
+async def test_a_cancelled_task_ends_its_child_at_once(lane: Lane, children: Children, fifo: Path) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run, lane, "wait", fifo)
         await anyio.to_thread.run_sync(fifo.read_bytes)
@@ -116,7 +124,7 @@ async def test_a_cancelled_task_ends_its_child_at_once(lane: Lane, fifo: Path) -
     assert children() == set()
 
 
-async def test_no_more_children_than_allowed() -> None:
+async def test_no_more_children_than_allowed(children: Children) -> None:
     async with contextlib.aclosing(Lane(Bounds(children=2))) as lane:
         async with anyio.create_task_group() as tasks:
             for _ in range(20):
@@ -125,7 +133,7 @@ async def test_no_more_children_than_allowed() -> None:
         assert len(children()) == 2
 
 
-async def test_closing_twice_leaves_no_child() -> None:
+async def test_closing_twice_leaves_no_child(children: Children) -> None:
     lane = Lane(QUICK)
     await lane.warm()
     await lane.warm()
@@ -137,7 +145,7 @@ async def test_closing_twice_leaves_no_child() -> None:
     assert children() == set()
 
 
-async def test_a_child_that_cannot_be_started_is_the_only_fault() -> None:
+async def test_a_child_that_cannot_be_started_is_the_only_fault(children: Children) -> None:
     lane = Lane(Bounds(memory_bytes=16 << 20))
 
     with pytest.raises(ProbeUnavailable):

@@ -525,6 +525,7 @@ async def test_an_aborted_download_of_a_gibibyte_reads_at_most_16_mebibytes(
 
     async def receive() -> Message:
         await gone.wait()
+        await anyio.sleep(0.008)  # the word of it comes from another thread
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop of production: it hears of an abort later than the standard library's."""
+    """The loop of production."""
     return "asyncio", {"use_uvloop": True}
 
 
@@ -129,7 +129,6 @@ async def test_an_aborted_download_of_a_gibibyte_reads_at_most_16_mebibytes() ->
             await anyio.run_process([sys.executable, "-c", IMPATIENT, str(port)])
             assert store.closed is not None
             await store.closed.wait()
-    print("READ", store.read >> 20)
     assert store.read <= 16 * MIB
 
 

@@ -47,7 +47,7 @@ def is_loaded(text: str) -> bool:
 
 
 def is_described(text: str) -> bool:
-    return jsonschema.Draft202012Validator(policies_schema()).is_valid(tomllib.loads(text))
+    return bool(jsonschema.Draft202012Validator(policies_schema()).is_valid(tomllib.loads(text)))
 
 
 def test_the_packaged_policies_are_those_of_the_design() -> None:
@@ -186,7 +186,7 @@ def test_the_schema_takes_the_packaged_file() -> None:
     assert is_described(Path("service/policies.toml").read_text())
 
 
-VALUES = {
+VALUES: dict[str, list[object]] = {
     "cardinality": ["single", "list", "List", "", 1, None],
     "visibility": ["public", "private", "secret", True, None],
     "media_types": [

@@ -62,7 +62,7 @@ def ebml_type(head: bytes) -> str | None:
 
 
 def elements(data: bytes, at: int) -> Iterator[tuple[int, int, int | None]]:
-    """Yield the EBML elements of `data` from `at` on: id, start of content, size or None when unknown (RFC 8794 §4-6)."""
+    """Yield the EBML elements of `data` from `at` on (RFC 8794 §4-6): id, start of content, its size or None."""
     while (identifier := _vint(data, at, 4)) is not None:
         at += identifier[1]
         if (size := _vint(data, at, 8)) is None:

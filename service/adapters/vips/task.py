@@ -12,7 +12,7 @@ MAX_LINE = 4096
 
 
 class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a child begins: its parent's process id, bytes of address space, processor seconds a task, a module to load."""
+    """How a child begins: its parent's process id, bytes of address space, processor seconds a task, what to load."""
 
     parent: int
     memory_bytes: int
