@@ -19,7 +19,7 @@ help: ## print this help
 
 setup: .venv/.run ## build .venv with .venv/bin/refkeep, from hashed requirements
 
-run: .venv/.run ## set up and start Refkeep with everything it needs (ARGS="--port 9000")
+run: .venv/.run ## set up and start Refkeep with everything it needs
 	@exec $(BIN)/refkeep dev $(ARGS)
 
 test: .venv/.dev ## set up and run every test, on a real PostgreSQL and a real S3 store (ARGS="-k slot")

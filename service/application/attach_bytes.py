@@ -47,17 +47,19 @@ class AttachBytes:
 
         After a refusal the workspace holds no more than before.
         """
-        rehearsed = False
+        rehearsing = False
 
         async def admit(received: Received) -> Replay | None:
-            nonlocal rehearsed
-            rehearsed = True
-            return await self._rehearse(target.command(received.sha256), received, claim)
+            nonlocal rehearsing
+            rehearsing = True
+            replay = await self._rehearse(target.command(received.sha256), received, claim)
+            rehearsing = False
+            return replay
 
         try:
             uploaded = await self.upload(self._limited(upload, target), admit=admit)
         except Rejected as error:
-            if not rehearsed:
+            if not rehearsing:
                 await self._record(upload, target, error)
             raise
         if isinstance(uploaded, Replay):

@@ -52,6 +52,10 @@ Admit = Callable[[Received], Awaitable[Replay | None]]
 """Asked before bytes are kept: raises to refuse them, or answers for a request that was carried out before."""
 
 
+def _size(outcome: BlobOutcome | Replay) -> dict[str, int]:
+    return {} if isinstance(outcome, Replay) else {"bytes": outcome.blob.size}
+
+
 @dataclass(frozen=True, slots=True)
 class UploadBlob:
     """Keep the bytes of an upload for a workspace."""
@@ -62,7 +66,7 @@ class UploadBlob:
     blobs: BlobLedger
     lifetimes: Lifetimes
 
-    @observed("media.file.upload", layer="usecase")
+    @observed("media.file.upload", layer="usecase", facts=_size)
     async def __call__(
         self, upload: Upload, claim: Claim[BlobOutcome] | None = None, admit: Admit | None = None
     ) -> BlobOutcome | Replay:

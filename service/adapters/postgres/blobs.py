@@ -57,8 +57,9 @@ held AS (
     INSERT INTO holdings (workspace_id, blob_id, acquired_at, lease_until) SELECT $7, id, $4, $16 FROM blob),
 {_QUOTA.format(size="$18")}
 SELECT EXISTS (SELECT FROM quota)"""
-_CONDEMN = """spare AS (
-    UPDATE objects SET state = 'condemned', delete_after = refkeep_now() WHERE id = $17 AND state = 'pending')"""
+_SPARE = """UPDATE objects SET state = 'condemned', delete_after = refkeep_now()
+    WHERE id = {object_id} AND state = 'pending'"""
+_CONDEMN = f"spare AS ({_SPARE.format(object_id='$17')})"
 _HOLD = """held AS (
     INSERT INTO holdings (workspace_id, blob_id, acquired_at, lease_until)
     SELECT $7, id, $4, $16 FROM blobs WHERE sha256 = $11)"""
@@ -156,6 +157,7 @@ class PostgresBlobs:
         async with self.database.locked(turn.locks()) as connection:
             load = await _load(connection, _LOAD_RESERVED, *turn.load_parameters(), reservation.object_id)
             if (replay := replay_of(load, turn.claim)) is not None:
+                await connection.execute(_SPARE.format(object_id="$1"), reservation.object_id)
                 return Published(replay, object_used=False)
             if load["state"] != "pending":
                 raise Unavailable("The upload took longer than its lease.")

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import blake2b
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from service.domain.errors import Unavailable
+from service.domain.errors import BadRequest, Unavailable
+from service.observability import outlets
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
@@ -35,6 +37,9 @@ _DOWN = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
 )
 _OLD_SCHEMA = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 _BUSY = (
@@ -43,6 +48,7 @@ _BUSY = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TransactionRollbackError,
 )
+_NO_TEXT = (UnicodeEncodeError, asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
 
 _OPEN_EPOCH = """
@@ -67,7 +73,7 @@ class _PooledConnection(_DriverConnection):
 
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
-    """Turn what says "not now" into `Unavailable`.
+    """Turn what says "not now" into `Unavailable`, and text that Postgres cannot keep into `BadRequest`.
 
     Constraint violations pass, their names are the repositories' affair.
     """
@@ -75,6 +81,8 @@ async def translated() -> AsyncIterator[None]:
         yield
     except asyncpg.LockNotAvailableError as error:
         raise LockTimeout("Something else holds a lock on this for too long.") from error
+    except _NO_TEXT as error:
+        raise BadRequest("A text holds characters that cannot be kept.") from error
     except _BUSY as error:
         raise Unavailable("The database is too busy for this.") from error
     except (*_DOWN, TimeoutError) as error:
@@ -115,7 +123,9 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection of the pool; raises `Unavailable` when none is free in time."""
+        asked = perf_counter()
         async with translated(), self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            outlets().pool_wait.record(perf_counter() - asked)
             if not self._epoch_is_open:
                 self._epoch_is_open = await open_epoch(connection)
             yield connection
