@@ -9,11 +9,11 @@ import click
 
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.database import Database
-from service.commands.serving import DEMO
 from service.domain.credentials import Credentials, new_credentials, parse_token
 from service.ports.access import ApiKey, Scope
 from service.settings import Settings
 
+DEMO = "demo"
 _KEY_FILE = "dev-key"
 
 

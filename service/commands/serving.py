@@ -14,8 +14,6 @@ import msgspec
 from service.commands.output import plain_errors, settings_of_environment
 from service.settings import Settings
 
-DEMO = "demo"
-
 
 @click.command()
 @click.option("--migrate", "migrate_first", is_flag=True, help="Bring the schema up to date before serving.")
@@ -59,7 +57,7 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
     from service.adapters.postgres.embedded import embedded_postgres
     from service.adapters.postgres.migration import migrate as apply
     from service.app import Deployment, create_app
-    from service.commands.demo import greet, prepare_demo
+    from service.commands.demo import DEMO, greet, prepare_demo
     from service.schemas.policy_file import load_policies
     from service.server import AddressUnavailable
     from service.server import serve as run_server
