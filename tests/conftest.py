@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.parts.postgres import PostgresServer, running_postgres
 from tests.parts.seaweed import Seaweed, running_seaweed
 
 # The same examples at every run: a red build is red for everyone, and again.
@@ -22,3 +23,24 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """One real S3-compatible server for all tests that ask for it."""
     with running_seaweed(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One real Postgres for all tests that ask for it."""
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: PostgresServer) -> Iterator[str]:
+    """The name of a database with the schema and nothing else."""
+    with postgres.migrated_template() as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres: PostgresServer, migrated: str) -> Iterator[str]:
+    """A database of the test module's own."""
+    with postgres.database(migrated) as dsn:
+        yield dsn

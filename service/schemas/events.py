@@ -12,6 +12,7 @@ from service.domain.event import Actor, DecisionKind, Event, EventType, HoldingE
 from service.domain.policy import Visibility
 from service.domain.ref import Holding, Labels, Ref, RefState
 from service.domain.slot import EntityKey
+from service.schemas.texts import HashText, TimeText
 
 
 def rfc3339(time: datetime) -> str:
@@ -36,21 +37,21 @@ class EventRef(msgspec.Struct, frozen=True):
     former_position: int | None
     state: RefState
     visibility: Visibility
-    sha256: str
+    sha256: HashText
     filename: str | None
     alt: str | None
     owner: str | None
-    created_at: str
-    trashed_at: str | None
-    purge_after: str | None
+    created_at: TimeText
+    trashed_at: TimeText | None
+    purge_after: TimeText | None
 
 
 class EventHolding(msgspec.Struct, frozen=True):
     """A holding as an event tells it: size in bytes, until when it stays without a ref."""
 
     size: int
-    acquired_at: str
-    lease_until: str
+    acquired_at: TimeText
+    lease_until: TimeText
 
 
 class EventData(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,7 +63,7 @@ class EventData(msgspec.Struct, frozen=True, omit_defaults=True):
     traceparent: str | None = None
     entity: EntityVersion | None = None
     role: str | None = None
-    sha256: str | None = None
+    sha256: HashText | None = None
     ref: EventRef | None = None
     replaced: EventRef | None = None
     code: str | None = None

@@ -6,6 +6,7 @@ import msgspec
 
 from service.ports.feed import FeedPage, LoggedEvent
 from service.schemas.events import rfc3339
+from service.schemas.texts import TimeText
 
 SOURCE = "refkeep"
 
@@ -15,7 +16,7 @@ class CloudEvent(msgspec.Struct, frozen=True):
 
     id: str
     type: str
-    time: str
+    time: TimeText
     subject: str
     data: msgspec.Raw
     specversion: str = "1.0"

@@ -14,12 +14,13 @@ from service.domain.ref import RefState, ResolvedRef
 from service.ports.blobs import BlobOutcome
 from service.ports.refs import RefOutcome
 from service.schemas.events import EntityVersion, rfc3339
+from service.schemas.texts import HashText, TimeText
 
 
 class BlobFacts(msgspec.Struct, frozen=True):
     """What is known of a blob's bytes: size in bytes, pixels, milliseconds; null where it does not apply."""
 
-    sha256: str
+    sha256: HashText
     size: int
     media_type: str
     width: int | None
@@ -52,9 +53,9 @@ class RefDocument(msgspec.Struct, frozen=True):
     filename: str | None
     alt: str | None
     owner: str | None
-    created_at: str
-    trashed_at: str | None
-    purge_after: str | None
+    created_at: TimeText
+    trashed_at: TimeText | None
+    purge_after: TimeText | None
     links: Links
 
 
@@ -82,7 +83,7 @@ class BlobResult(msgspec.Struct, frozen=True):
 class BlobMeta(BlobFacts, frozen=True):
     """A blob that the workspace holds since `created_at`, and the workspace's refs to it."""
 
-    created_at: str
+    created_at: TimeText
     refs: list[RefDocument]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from service.domain.policy import Visibility
+from service.schemas.texts import HashText
 
 MAX_HASHES = 1000
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
@@ -15,7 +16,7 @@ Text = Annotated[str, msgspec.Meta(max_length=1000)]
 class AttachRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Attach bytes that were sent before. `position` is for POST alone: insert there."""
 
-    sha256: str
+    sha256: HashText
     filename: Annotated[str, msgspec.Meta(max_length=255)] | None = None
     alt: Text | None = None
     owner: Annotated[str, msgspec.Meta(max_length=200)] | None = None
@@ -26,7 +27,7 @@ class AttachRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AttachFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The same members beside bytes: as query parameters, or as text parts before `file`."""
 
-    sha256: str | None = None
+    sha256: HashText | None = None
     filename: Annotated[str, msgspec.Meta(max_length=255)] | None = None
     alt: Text | None = None
     owner: Annotated[str, msgspec.Meta(max_length=200)] | None = None
@@ -37,10 +38,10 @@ class AttachFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MissingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ask which of these must be sent."""
 
-    sha256: Annotated[list[str], msgspec.Meta(max_length=MAX_HASHES)]
+    sha256: Annotated[list[HashText], msgspec.Meta(max_length=MAX_HASHES)]
 
 
 class MissingResult(msgspec.Struct, frozen=True):
     """What must be sent."""
 
-    missing: list[str]
+    missing: list[HashText]

@@ -1,4 +1,4 @@
-"""The stores that every test of the contract runs on. A new adapter joins with one function of a few lines."""
+"""The stores and ledgers that every contract runs on. A new adapter joins with one function of a few lines."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from service.adapters.filesystem.storage import FilesystemStorage
+from service.adapters.memory.database import MemoryDatabase
 from service.adapters.memory.storage import MemoryStorage
 from service.ports.storage import Storage
 from tests.parts.blobs import files_under, keys
 from tests.parts.buckets import emptied_bucket, opened, physical_keys
+from tests.parts.ledgers import Ledger, memory_ledger, opened_ledger
 from tests.parts.relay import running_relay
 from tests.parts.seaweed import Seaweed
 
@@ -99,3 +101,20 @@ async def losable(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     make: Callable[[pytest.FixtureRequest, Path], AbstractAsyncContextManager[LosableStore]] = request.param
     async with make(request, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+async def memory_tables() -> AsyncIterator[Ledger]:
+    yield memory_ledger(MemoryDatabase())
+
+
+@pytest.fixture
+async def postgres_tables(database_url: str) -> AsyncIterator[Ledger]:
+    async with opened_ledger(database_url) as ledger:
+        yield ledger
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    made: Ledger = request.getfixturevalue(f"{request.param}_tables")
+    return made

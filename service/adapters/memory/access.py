@@ -1,0 +1,64 @@
+"""API keys and workspaces in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from service.adapters.memory.database import MemoryDatabase
+from service.domain.errors import NotFound
+from service.ports.access import ApiKey, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryKeys:
+    """`KeyStore` in memory."""
+
+    database: MemoryDatabase
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        """See the port."""
+        return self.database.keys.get(key_id)
+
+    async def add(self, key: ApiKey) -> None:
+        """See the port."""
+        if key.workspace is not None:
+            self.database.workspace(key.workspace)
+        self.database.keys[key.id] = replace(key, created_at=self.database.now())
+
+    async def all(self) -> Sequence[ApiKey]:
+        """See the port."""
+        return list(self.database.keys.values())
+
+    async def revoke(self, key_id: str) -> ApiKey:
+        """See the port."""
+        key = self.database.keys.get(key_id)
+        if key is None:
+            raise NotFound(f"There is no key {key_id}.")
+        self.database.keys[key_id] = replace(key, revoked_at=key.revoked_at or self.database.now())
+        return self.database.keys[key_id]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryWorkspaces:
+    """`WorkspaceStore` in memory."""
+
+    database: MemoryDatabase
+
+    async def find(self, slug: str) -> Workspace | None:
+        """See the port."""
+        return self.database.workspaces.get(slug)
+
+    async def put(self, slug: str, max_bytes: int | None, max_items: int | None) -> Workspace:
+        """See the port."""
+        workspace = await self.ensure(slug)
+        self.database.workspaces[slug] = replace(workspace, max_bytes=max_bytes, max_items=max_items)
+        return self.database.workspaces[slug]
+
+    async def ensure(self, slug: str) -> Workspace:
+        """See the port."""
+        return self.database.workspaces.setdefault(slug, Workspace(slug, None, None, 0, 0, self.database.now()))
+
+    async def all(self) -> Sequence[Workspace]:
+        """See the port."""
+        return sorted(self.database.workspaces.values(), key=lambda workspace: workspace.slug)

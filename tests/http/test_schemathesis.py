@@ -1,0 +1,46 @@
+"""The running service against its own OpenAPI document: what thousands of requests, right and wrong ones, bring back."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.parts.service import Refkeep
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+EXAMPLES = 2000
+
+
+@pytest.mark.timeout(400)
+def test_two_thousand_requests_meet_no_crash_and_nothing_undocumented(service: Refkeep, tmp_path: Path) -> None:
+    workspace = service.workspace()
+    key = service.key(workspace, "read", "write", "admin")
+    run = subprocess.run(
+        [
+            Path(sys.executable).with_name("st"),
+            f"--config-file={CONFIG}",
+            "run",
+            f"{service.url}/openapi.json",
+            f"--header=Authorization: Bearer {key}",
+            "--request-timeout=20",
+            "--warnings=off",
+            "--no-color",
+        ],
+        env={**os.environ, "SCHEMATHESIS_WORKSPACE": workspace},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=390,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+    tried = re.search(r"(\d+) generated", run.stdout)
+    assert tried is not None, run.stdout
+    assert int(tried[1]) >= EXAMPLES

@@ -1,0 +1,225 @@
+"""The whole service as its own process over real HTTP, and what lies behind it: its folder, its database, its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import psutil
+from click import Command
+from click.testing import CliRunner
+
+from service.commands import keys as key_commands
+from tests.parts.blobs import files_under
+from tests.parts.caller import Caller
+from tests.parts.postgres import PostgresServer
+from tests.parts.seaweed import free_ports
+
+REFKEEP = Path(sys.executable).parent / "refkeep"
+PATIENCE_S = 30.0
+_TABLES = ("objects", "blobs", "holdings", "entities", "refs", "idempotency")
+_RESET_PEAK = "5"  # proc_pid_clear_refs(5)
+_numbers = count(1)
+
+
+def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
+    """Return as soon as `condition` holds; fail when it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """This process's variables without its own settings, and with these; AWS_* keep their names, others get the prefix."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("REFKEEP_", "OTEL_", "AWS_"))}
+    prefix = {True: "", False: "REFKEEP_"}
+    return kept | {f"{prefix[name.startswith('AWS_')]}{name}": str(value) for name, value in settings.items()}
+
+
+def run_command(*words: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """`refkeep …` as a process of its own, to its end."""
+    return subprocess.run(
+        [REFKEEP, *words],
+        env=environment(**settings),
+        cwd=tempfile.gettempdir(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+@dataclass
+class Refkeep:
+    """One running service, or one that has ended."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    data_dir: Path
+    database_url: str | None
+    log: Path
+    _callers: list[Caller] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self, group: Command, *words: str) -> str:
+        """What a command prints, run in this process against the service's database."""
+        settings = environment(DATA_DIR=self.data_dir, DATABASE_URL=self.database_url)
+        result = CliRunner().invoke(group, words, env={**settings}, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output.strip()
+
+    def key(self, workspace: str | None, *scopes: str) -> str:
+        """A new key, made by `refkeep keys create`; None binds it to all workspaces."""
+        bound = ["--all-workspaces"] if workspace is None else ["--workspace", workspace]
+        granted = [word for scope in scopes for word in ("--scope", scope)]
+        return self.command(key_commands.keys, "create", "--name", "tests", *bound, *granted)
+
+    def workspace(self) -> str:
+        """A new workspace."""
+        slug = f"workspace-{next(_numbers)}"
+        self.command(key_commands.workspaces, "create", slug)
+        return slug
+
+    def caller(self, *scopes: str, workspace: str | None = None) -> Caller:
+        """A client with a key for `workspace`, a new one when None; read and write without `scopes`."""
+        slug = workspace or self.workspace()
+        return self.bearer(self.key(slug, *scopes), slug)
+
+    def bearer(self, token: str | None, workspace: str = "") -> Caller:
+        """A client with this key, or with none."""
+        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        http = httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S, verify=False)
+        self._callers.append(Caller(http, workspace, token or ""))
+        return self._callers[-1]
+
+    def sql(self, query: str, *parameters: object) -> list[asyncpg.Record]:
+        """What the database says, behind the service's back."""
+        assert self.database_url is not None
+        return asyncio.run(_fetch(self.database_url, query, *parameters))
+
+    def footprint(self) -> Counter[str]:
+        """How many rows and files there are: equal before and after what must leave nothing behind."""
+        counts = ", ".join(f"(SELECT count(*) FROM {table}) AS {table}" for table in _TABLES)
+        [row] = self.sql(f"SELECT {counts}")
+        files = files_under(self.data_dir / "blobs") | files_under(self.data_dir / "spool")
+        return Counter({**dict(row), "files": len(files)})
+
+    def restart_memory_watch(self) -> Callable[[], int]:
+        """A function that says by how many bytes the processes of the service have outgrown their size of now."""
+        before: dict[int, int] = {}
+        for process in [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]:
+            Path(f"/proc/{process.pid}/clear_refs").write_text(_RESET_PEAK)
+            before[process.pid] = _status(process.pid, "VmRSS")
+        return lambda: sum(_status(pid, "VmHWM") - size for pid, size in before.items())
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """Stop it, by its own pid; the exit code. Idempotent."""
+        for caller in self._callers:
+            caller.http.close()
+        if self.process.poll() is None:
+            self.terminate()
+        try:
+            return self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+@dataclass(frozen=True)
+class Yard:
+    """Starts services, each with a folder of its own and, unless it brings its own Postgres, a new database."""
+
+    folder: Path
+    postgres: PostgresServer
+
+    def launch(self, *words: str, data_dir: Path | None = None, **settings: object) -> Refkeep:
+        """A service that has just been started, whether or not it will ever answer; its end is the caller's affair."""
+        [port] = free_ports(1)
+        data = data_dir or Path(tempfile.mkdtemp(dir=self.folder))
+        log = data.with_suffix(".log")
+        defaults = {"DATA_DIR": data, "PORT": port, "DRAIN": 0, "LOG_FORMAT": "json"}
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [REFKEEP, *words],
+                env=environment(**{**defaults, **settings}),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        url = settings.get("DATABASE_URL")
+        return Refkeep(process, port, data, None if url is None else str(url), log)
+
+    @contextlib.contextmanager
+    def launched(self, *words: str, **settings: Any) -> Iterator[Refkeep]:
+        """A service on a database of its own; it ends with the block, and its log is shown when something fails in it."""
+        with contextlib.ExitStack() as stack:
+            if "DATABASE_URL" not in settings and "dev" not in words:
+                settings["DATABASE_URL"] = stack.enter_context(self.postgres.database())
+            service = self.launch(*words, **settings)
+            try:
+                yield service
+            except BaseException:
+                sys.stderr.write(service.log.read_text(errors="replace"))
+                raise
+            finally:
+                service.stop()
+
+    @contextlib.contextmanager
+    def running(self, *words: str, **settings: Any) -> Iterator[Refkeep]:
+        """The same, once it is ready; `serve --migrate` without other words."""
+        with self.launched(*(words or ("serve", "--migrate")), **settings) as service:
+            eventually(lambda: is_ready(service) or service.process.poll() is not None)
+            assert is_ready(service), "the service did not become ready"
+            yield service
+
+
+def readiness(service: Refkeep) -> tuple[int, dict[str, str]]:
+    """Status and parts of /readyz."""
+    response = httpx.get(f"{service.url}/readyz", timeout=5)
+    return response.status_code, response.json()["parts"]
+
+
+def is_ready(service: Refkeep) -> bool:
+    """Whether the service says so."""
+    try:
+        return readiness(service)[0] == 200
+    except httpx.TransportError:
+        return False
+
+
+async def _fetch(url: str, query: str, *parameters: object) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetch(query, *parameters)
+    finally:
+        await connection.close()
+
+
+def _status(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))

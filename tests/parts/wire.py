@@ -1,0 +1,106 @@
+"""HTTP by hand on a socket: for what no well-behaved client would ever send."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True)
+class RawResponse:
+    """What came back; header names in lower case."""
+
+    status_code: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One connection."""
+
+    socket: socket.socket
+
+    def send(self, content: bytes) -> None:
+        self.socket.sendall(content)
+
+    def end_of_sending(self) -> None:
+        """Close our half: nothing more comes from here."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Be gone at once, without a goodbye."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.socket.close()
+
+    def response(self, method: str = "GET") -> RawResponse | None:
+        """The next response, None where the connection ended instead."""
+        try:
+            lines = self._head()
+        except (EOFError, ConnectionResetError):
+            return None
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
+        status = int(lines[0].split()[1])
+        bodiless = method == "HEAD" or status < 200 or status in {204, 304}
+        return RawResponse(status, headers, b"" if bodiless else self._take(int(headers["content-length"])))
+
+    def closed(self) -> bool:
+        """Whether the service ends the connection without another byte."""
+        try:
+            return self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def _head(self) -> list[str]:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self._take(1)
+        return head.decode("latin-1").rstrip().split("\r\n")
+
+    def _take(self, size: int) -> bytes:
+        taken = b""
+        while len(taken) < size:
+            piece = self.socket.recv(size - len(taken))
+            if not piece:
+                raise EOFError
+            taken += piece
+        return taken
+
+
+@contextlib.contextmanager
+def connected(port: int) -> Iterator[Wire]:
+    """A connection to a port of the loopback interface."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        yield Wire(connection)
+
+
+def head(method: str, target: str | bytes, headers: Mapping[str, str | int] | None = None) -> bytes:
+    """The head of a request; `target` as it shall stand on the wire."""
+    spelled = target if isinstance(target, bytes) else target.encode()
+    lines = [method.encode() + b" " + spelled + b" HTTP/1.1", b"Host: refkeep"]
+    lines += [f"{name}: {value}".encode("latin-1") for name, value in (headers or {}).items()]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def bearer(token: str) -> dict[str, str | int]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def chunked(*chunks: bytes) -> bytes:
+    """A body in chunks, to its end."""
+    return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
