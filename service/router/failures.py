@@ -23,7 +23,7 @@ def unrouted(request: HttpRequest, error: HTTPException) -> Response[bytes]:
         return _problem(request, error, "not-found", "Nothing is here.")
     if isinstance(error, MethodNotAllowedException):
         response = _problem(request, error, "method-not-allowed", f"{request.method} is not allowed here.")
-        response.headers["allow"] = (error.headers or {}).get("Allow", "")
+        response.headers["allow"] = (error.headers or {}).get("allow", "")
         return response
     if error.status_code >= 500:
         return crashed(request, error)

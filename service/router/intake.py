@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,6 +30,7 @@ from service.schemas.requests import AttachFields
 HttpRequest = Request[Any, Any, Any]
 Shape = TypeVar("Shape")
 _FORM_OVERHEAD = 64 * 1024
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,14 @@ def query_members(request: HttpRequest) -> dict[str, str]:
 def members_as(shape: type[Shape], members: dict[str, str]) -> Shape:
     """Texts as a typed value. Raises `BadRequest` for an unknown name or a value of the wrong form."""
     try:
-        return msgspec.convert(members, shape, strict=False)
+        value = msgspec.convert(members, shape, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{error}.") from error
+    for name, text in members.items():
+        # The conversion takes `1e1` for a number; a number has one spelling here.
+        if isinstance(getattr(value, name), int) and _NUMBER.fullmatch(text) is None:
+            raise BadRequest(f"{name} is a number in decimal digits.")
+    return value
 
 
 def upload_of(caller: Caller, body: Bytes, limit: int, named: Sha256 | None) -> Upload:

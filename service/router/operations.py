@@ -50,7 +50,8 @@ async def get_readyz(operations: Operations) -> Response[bytes]:
 async def get_metrics(request: HttpRequest, operations: Operations) -> Response[bytes]:
     """This worker's metrics as Prometheus reads them."""
     body, media_type = operations.render_metrics(request.headers.get("accept", ""))
-    return Response(body, headers={"cache-control": "no-store"}, media_type=media_type)
+    essence = media_type.removesuffix("; charset=utf-8") if media_type.startswith("text/") else media_type
+    return Response(body, headers={"cache-control": "no-store"}, media_type=essence)  # which adds that of texts again
 
 
 async def _run(parts: dict[str, str], name: str, check: Check) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -49,6 +49,7 @@ _BUSY = (
     asyncpg.TransactionRollbackError,
 )
 _NO_TEXT = (UnicodeEncodeError, asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
+"""NUL, and halves of characters: refused by Postgres, or by whoever encodes them for it."""
 
 
 _OPEN_EPOCH = """
@@ -81,7 +82,9 @@ async def translated() -> AsyncIterator[None]:
         yield
     except asyncpg.LockNotAvailableError as error:
         raise LockTimeout("Something else holds a lock on this for too long.") from error
-    except _NO_TEXT as error:
+    except (*_NO_TEXT, asyncpg.DataError) as error:
+        if not isinstance(error, _NO_TEXT) and not isinstance(error.__cause__, _NO_TEXT):
+            raise
         raise BadRequest("A text holds characters that cannot be kept.") from error
     except _BUSY as error:
         raise Unavailable("The database is too busy for this.") from error
@@ -154,7 +157,7 @@ class Database:
                 yield connection
                 await connection.execute("COMMIT")
             except BaseException:
-                await asyncio.shield(_roll_back(connection))
+                await _rolled_back(connection)
                 raise
 
     async def workspace_id(self, slug: str) -> int | None:
@@ -181,13 +184,27 @@ async def open_epoch(connection: Connection) -> bool:
     return True
 
 
+async def _rolled_back(connection: Connection) -> None:
+    """Wait for the rollback however often the caller is cancelled meanwhile: a busy connection cannot go back."""
+    rolling_back = asyncio.ensure_future(_roll_back(connection))
+    cancelled: asyncio.CancelledError | None = None
+    while not rolling_back.done():
+        try:
+            await asyncio.wait({rolling_back})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    rolling_back.result()
+    if cancelled is not None:
+        raise cancelled
+
+
 async def _roll_back(connection: Connection) -> None:
-    if connection.is_closed():
-        return
     try:
-        await connection.execute("ROLLBACK", timeout=5)
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK", timeout=5)
     except (*_DOWN, TimeoutError):
-        connection.terminate()
+        with suppress(asyncpg.InterfaceError):  # a connection that was lost is the pool's already
+            connection.terminate()
 
 
 def lock_of(kind: str, *names: str) -> int:
