@@ -1,4 +1,4 @@
-"""The composition root: settings to adapters to use cases to one ASGI application. Nothing else builds objects."""
+"""The composition root: settings to adapters to use cases to one ASGI application. Nothing else builds what serves."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from service.adapters.postgres.blobs import PostgresBlobs
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
-from service.adapters.postgres.health import PostgresHealth
 from service.adapters.postgres.objects import PostgresObjects
+from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.refs import PostgresRefs
-from service.adapters.s3.client import S3Config
+from service.adapters.remembered import RememberedKeys
+from service.adapters.s3.client import S3Config, wants_checksums
 from service.adapters.s3.storage import S3Storage
 from service.adapters.vips.prober import VipsProber
 from service.application.attach_blob import AttachBlob
@@ -29,6 +30,7 @@ from service.application.describe_blob import DescribeBlob
 from service.application.find_missing import FindMissing
 from service.application.get_media import GetMedia
 from service.application.give_up_holding import GiveUpHolding
+from service.application.grant_holding import GrantHolding
 from service.application.lifetimes import Lifetimes
 from service.application.list_events import ListEvents
 from service.application.list_refs import ListRefs
@@ -80,7 +82,12 @@ def create_app(deployment: Deployment, drain: Drain) -> App:
 def create_storage(settings: Settings) -> FilesystemStorage | S3Storage:
     """The configured store, not yet open."""
     if settings.storage == "s3" and settings.s3_bucket is not None:
-        config = S3Config(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_region or "us-east-1")
+        config = S3Config(
+            settings.s3_bucket,
+            settings.s3_endpoint_url,
+            settings.s3_region or "us-east-1",
+            checksums=wants_checksums(),
+        )
         return S3Storage(config, settings.data_dir / "spool")
     return FilesystemStorage(settings.data_dir / "blobs")
 
@@ -118,7 +125,7 @@ async def _open_parts(deployment: Deployment) -> AsyncIterator[_Parts]:
     telemetry = start_telemetry(log_format=settings.log_format, service_version=version("refkeep"))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
-        database = await Database.open({"dsn": deployment.database_url}, settings.pool_size)
+        database = await open_database({"dsn": deployment.database_url}, settings.pool_size)
         stack.push_async_callback(database.aclose)
         storage = create_storage(settings)
         await storage.aopen()
@@ -132,13 +139,13 @@ async def _open_parts(deployment: Deployment) -> AsyncIterator[_Parts]:
 
 def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _Parts) -> App:
     settings, database = deployment.settings, parts.database
-    authenticate = Authenticate(PostgresKeys(database), deployment.default_workspaces)
-    callers = Callers(authenticate, PostgresWorkspaces(database))
+    authenticate = Authenticate(RememberedKeys(PostgresKeys(database)), deployment.default_workspaces)
+    callers = Callers(authenticate, PostgresWorkspaces(database), settings.read_only)
     delivery = Delivery(
         PostgresDescriptors(database), parts.storage, callers.reader, problem_answer, CrossOrigin(settings.cors_origins)
     )
     operations = Operations(
-        checks={"database": PostgresHealth(database).check, "storage": parts.storage.check},
+        checks={"database": database.check, "storage": parts.storage.check},
         is_draining=lambda: drain.draining,
         render_metrics=parts.telemetry.render_metrics,
     )
@@ -165,8 +172,9 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
         find_missing=FindMissing(blobs, lifetimes),
         describe_blob=DescribeBlob(blobs, refs),
         give_up_holding=GiveUpHolding(blobs),
+        grant_holding=GrantHolding(blobs, lifetimes),
         attach_blob=attach,
-        attach_bytes=AttachBytes(upload, attach, blobs),
+        attach_bytes=AttachBytes(upload, attach),
         release_slot=ReleaseSlot(refs, policies, lifetimes),
         list_refs=ListRefs(refs),
         get_media=GetMedia(refs),

@@ -10,7 +10,7 @@ from service.domain.decision import HoldingState, decide_renewal
 from service.domain.event import Actor, HoldingEvent
 from service.observability import observed
 from service.ports.blobs import BlobLedger, BlobOutcome
-from service.ports.idempotency import Replay
+from service.ports.idempotency import Claim, Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,13 @@ class ConfirmHolding:
     lifetimes: Lifetimes
 
     @observed("blob.confirm", layer="usecase")
-    async def __call__(self, workspace: str, sha256: Sha256, actor: Actor) -> BlobOutcome | None:
-        """The duplicate's outcome, None where the bytes must come."""
+    async def __call__(
+        self, workspace: str, sha256: Sha256, actor: Actor, claim: Claim[BlobOutcome] | None = None
+    ) -> BlobOutcome | Replay | None:
+        """The duplicate's outcome, None where the bytes must come. `claim` is the upload's own."""
 
         def judge(state: HoldingState) -> HoldingEvent | None:
             return decide_renewal(state, self.lifetimes.holding, actor, always=True)
 
-        outcome = (await self.blobs.renew(workspace, [sha256], judge)).get(sha256)
-        return None if isinstance(outcome, Replay) else outcome
+        about = None if claim is None else claim.about(sha256)
+        return (await self.blobs.renew(workspace, [sha256], judge, about)).get(sha256)

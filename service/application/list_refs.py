@@ -16,6 +16,8 @@ class ListRefs:
     refs: RefLedger
 
     @observed("ref.list", layer="usecase")
-    async def __call__(self, entity: EntityKey, role: str | None = None) -> EntityRefs:
-        """Version 0 and no refs for an entity that never had any."""
-        return await self.refs.of_entity(entity, role)
+    async def __call__(
+        self, entity: EntityKey, role: str | None = None, after: tuple[str, int] = ("", 0), limit: int = 500
+    ) -> EntityRefs:
+        """A page behind the place `after`; version 0 and no refs for an entity that never had any."""
+        return await self.refs.of_entity(entity, role, after, limit)

@@ -97,7 +97,7 @@ class UploadBlob:
             lease = self.lifetimes.holding
             return decide_hold(state, upload.workspace, staged.sha256, staged.size, lease, upload.actor)
 
-        held = await self.blobs.renew(upload.workspace, [staged.sha256], judge, claim)
+        held = await self.blobs.renew(upload.workspace, [staged.sha256], judge, claim, media)
         if (outcome := held.get(staged.sha256)) is not None:
             return outcome
         reservation = await self.objects.reserve(staged.sha256, staged.size, self.lifetimes.upload)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
-from service.adapters.postgres.database import Database
+from service.adapters.postgres.opening import open_database
 from service.domain.credentials import Credentials, new_credentials, parse_token
 from service.ports.access import ApiKey, Scope
 from service.settings import Settings
@@ -20,7 +20,7 @@ _KEY_FILE = "dev-key"
 async def prepare_demo(settings: Settings, url: str) -> Credentials:
     """Make sure that the demo workspace and the development key exist; return the key."""
     credentials = _dev_credentials(settings)
-    database = await Database.open({"dsn": url}, 1)
+    database = await open_database({"dsn": url}, 1)
     try:
         await PostgresWorkspaces(database).ensure(DEMO)
         keys = PostgresKeys(database)
@@ -74,15 +74,18 @@ def _dev_credentials(settings: Settings) -> Credentials:
 def _parsed(token: str, where: str) -> Credentials:
     credentials = parse_token(token)
     if credentials is None:
-        raise click.ClickException(f"{where} holds no key of the form rk_<id>_<secret>; `refkeep keys new` prints one.")
+        raise click.ClickException(f"{where} holds no key as `refkeep keys create` prints them.")
     return credentials
 
 
 def _write_secret(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{text}\n")
+    unfinished.rename(path)
 
 
 def _bracketed(host: str) -> str:

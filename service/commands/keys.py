@@ -11,6 +11,7 @@ import click
 
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.database import Database
+from service.adapters.postgres.opening import open_database
 from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
 from service.commands.postgres import reachable_postgres
 from service.domain.credentials import new_credentials
@@ -24,7 +25,7 @@ _SLUG_HELP = "lower-case letters, digits and dashes"
 
 def _run(work: Callable[[Database], Awaitable[T]]) -> T:
     async def with_database(url: str) -> T:
-        database = await Database.open({"dsn": url}, 1)
+        database = await open_database({"dsn": url}, 1)
         try:
             return await work(database)
         finally:

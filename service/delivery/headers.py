@@ -30,7 +30,7 @@ _ASKABLE = (
     b"Traceparent, Workspace, X-Request-ID"
 )
 _PREFLIGHT: Headers = [
-    (b"access-control-allow-methods", b"GET, HEAD, PUT, DELETE"),
+    (b"access-control-allow-methods", b"GET, HEAD"),
     (b"access-control-allow-headers", _ASKABLE),
     (b"access-control-max-age", b"600"),
 ]

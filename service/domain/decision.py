@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from service.domain.blob import Blob, Sha256
+from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.errors import (
     BlobNotHeld,
     PolicyUnknown,
@@ -96,13 +96,13 @@ def decide_attach(state: RoleState, command: Attach, policies: Policies, retenti
 
     `retention` is how long the trash keeps refs.
     """
+    _check_version(state, command.expectation)
+    if command.expectation.empty_slot and state.occupant is not None:
+        raise VersionConflict("The slot is taken, and the request asks for an empty one.", state.version)
     try:
         policy = policies.of(command.entity.type, command.role)
     except PolicyUnknown as unknown:
         return _rejection(state, command, unknown)
-    _check_version(state, command.expectation)
-    if command.expectation.empty_slot and state.occupant is not None:
-        raise VersionConflict("The slot is taken, and If-None-Match: * asks for an empty one.", state.version)
     refusal = _attach_refusal(state, command, policy)
     if refusal is not None:
         return _rejection(state, command, refusal)
@@ -154,10 +154,14 @@ def decide_release(state: RoleState, command: Release, policies: Policies, reten
 
 @dataclass(frozen=True, slots=True)
 class HoldingState:
-    """What a decision about a holding needs: the workspace's holding now, and the time."""
+    """What a decision about a holding needs.
+
+    The time, the workspace's holding now, and the blob's `size` in bytes, None where there is no such blob.
+    """
 
     now: datetime
     holding: Holding | None
+    size: int | None = None
 
 
 def decide_hold(
@@ -173,6 +177,24 @@ def decide_hold(
         return HoldingEvent(EventType.HOLDING_ACQUIRED, DecisionKind.DUPLICATE, state.now, actor, renewed)
     holding = Holding(workspace, sha256, size, state.now, lease_until)
     return HoldingEvent(EventType.HOLDING_ACQUIRED, DecisionKind.INSERT, state.now, actor, holding)
+
+
+def decide_grant(
+    state: HoldingState, workspace: str, sha256: Sha256, lease: timedelta, actor: Actor
+) -> HoldingEvent | None:
+    """Judge a holding without bytes, which an operator vouches for: as `decide_hold`, None where there is no blob."""
+    return None if state.size is None else decide_hold(state, workspace, sha256, state.size, lease, actor)
+
+
+def standing_look(known: MediaInfo | None, found: MediaInfo) -> MediaInfo:
+    """Which of two looks at the same bytes stands: the latest, unless it failed to read what was read before.
+
+    So what a workspace is told of its bytes does not depend on who sent them first, and a look that failed for want of
+    time or memory is mended by the next upload.
+    """
+    if known is not None and found.readable is False and known.readable is not False:
+        return known
+    return found
 
 
 def decide_renewal(state: HoldingState, lease: timedelta, actor: Actor, *, always: bool = False) -> HoldingEvent | None:
@@ -213,7 +235,7 @@ def _demand_version(state: RoleState, command: Attach, policy: Policy) -> None:
 
 def _check_version(state: RoleState, expectation: Expectation) -> None:
     if expectation.versions is not None and state.version not in expectation.versions:
-        raise VersionConflict(f"The entity is at version {state.version}, not at the one in If-Match.", state.version)
+        raise VersionConflict(f"The entity is at version {state.version}, not the one expected.", state.version)
 
 
 def _insertion(state: RoleState, command: Attach, visibility: Visibility) -> Decision:

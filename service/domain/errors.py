@@ -200,7 +200,7 @@ class Unauthorized(RefkeepError):
     code = "unauthorized"
     outcome = "forbidden"
 
-    def __init__(self, sentence: str = "This call needs a valid API key: Authorization: Bearer rk_…") -> None:
+    def __init__(self, sentence: str = "This call needs a valid API key.") -> None:
         super().__init__(sentence)
 
 
@@ -217,7 +217,7 @@ class WorkspaceRequired(RefkeepError):
     code = "workspace-required"
 
     def __init__(self) -> None:
-        super().__init__("This key is bound to all workspaces: name one in the Workspace header.")
+        super().__init__("This key is bound to all workspaces: name one.")
 
 
 class NotFound(RefkeepError):
@@ -247,7 +247,7 @@ class PreconditionRequired(RefkeepError):
     code = "precondition-required"
 
     def __init__(self, version: int) -> None:
-        super().__init__("Positions of a list move: send If-Match with the entity's version, as its ETag gave it.")
+        super().__init__("Positions of a list move: say which version of the entity you saw.")
         self.version = version
 
     def members(self) -> dict[str, object]:
@@ -261,7 +261,7 @@ class IdempotencyKeyReuse(RefkeepError):
     code = "idempotency-key-reuse"
 
     def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used for another request; make a new one.")
+        super().__init__("This key was used for another request; make a new one.")
 
 
 class IdempotencyInProgress(RefkeepError):
@@ -270,7 +270,7 @@ class IdempotencyInProgress(RefkeepError):
     code = "idempotency-in-progress"
 
     def __init__(self) -> None:
-        super().__init__("A request with this Idempotency-Key is still running; try again in a moment.")
+        super().__init__("A request with this key is still running; try again in a moment.")
 
 
 class DigestMismatch(Rejected):
@@ -349,6 +349,15 @@ class BadCursor(BadRequest):
 
     def __init__(self) -> None:
         super().__init__("This cursor was not made here: use `next` of an earlier answer, or none.")
+
+
+class ReadOnly(RefkeepError):
+    """The service takes no writes for now."""
+
+    code = "read-only"
+
+    def __init__(self) -> None:
+        super().__init__("The service is read-only for now: nothing was changed.")
 
 
 class Unavailable(RefkeepError):

@@ -65,6 +65,9 @@ class WorkspaceStore(Protocol):
     async def find(self, slug: str) -> Workspace | None:
         """The workspace or None."""
 
+    async def exists(self, slug: str) -> bool:
+        """Whether there is such a workspace; cheap, for every request that names one."""
+
     async def put(self, slug: str, max_bytes: int | None, max_items: int | None) -> Workspace:
         """Create it, or give it another quota."""
 

@@ -43,11 +43,25 @@ class BlobLedger(Protocol):
         """The blob if this workspace holds it, else None: unknown and not possessed look the same."""
 
     async def renew(
-        self, workspace: str, hashes: Sequence[Sha256], judge: HoldingJudge, claim: Claim[BlobOutcome] | None = None
+        self,
+        workspace: str,
+        hashes: Sequence[Sha256],
+        judge: HoldingJudge,
+        claim: Claim[BlobOutcome] | None = None,
+        found: MediaInfo | None = None,
     ) -> dict[Sha256, BlobOutcome | Replay | None]:
         """Judge each hash that the workspace holds and record what the judge says.
 
-        Returns the held ones; the value is None where the judge left the holding as it was. A claim goes with one hash.
+        Returns the held ones; the value is None where the judge left the holding as it was. A claim goes with one hash,
+        and so does `found`: what was seen in bytes that came again, see `standing_look`.
+        """
+
+    async def grant(
+        self, workspace: str, sha256: Sha256, judge: HoldingJudge, claim: Claim[BlobOutcome] | None = None
+    ) -> BlobOutcome | Replay:
+        """Give the workspace a holding of a blob that another one sent.
+
+        Raises `NotFound` where the judge says None, as there is no such blob; `QuotaExceeded`.
         """
 
     async def publish(
@@ -58,12 +72,11 @@ class BlobLedger(Protocol):
         judge: HoldingJudge,
         claim: Claim[BlobOutcome] | None = None,
     ) -> Published:
-        """Make the reserved object live as the blob's, or condemn it where the blob exists.
+        """Make the reserved object live as the blob's and give the workspace its holding, in one transaction.
 
-        Give the workspace its holding.
-
-        The bytes must be durable under the reservation's key. Raises `QuotaExceeded` (nothing changed), `Unavailable`
-        when the object is no longer pending.
+        Where the blob exists already the object is condemned instead, due at once, and `media` is another look at the
+        blob, see `standing_look`. The bytes must be durable under the reservation's key. Raises `QuotaExceeded` and
+        nothing has changed; `Unavailable` when the object is no longer pending.
         """
 
     async def release(

@@ -29,9 +29,9 @@ class ObjectLedger(Protocol):
         """
 
     async def condemn(self, reservation: Reservation) -> bool:
-        """Give up an object that never was live, due when its lease ends. False.
+        """Give up an object that never was live.
 
-        It is live by now, or condemned already.
+        True when it is condemned now, due when its lease ends; False when it is live by now or was condemned before.
         """
 
     async def forget(self, reservation: Reservation) -> None:

@@ -42,10 +42,11 @@ class RefOutcome:
 
 @dataclass(frozen=True, slots=True)
 class EntityRefs:
-    """The live refs of an entity by role and position; `version` 0 means that it never had any."""
+    """Live refs by role and position: `version` 0 means that the entity never had any, `more` that others follow."""
 
     version: int
     refs: tuple[ResolvedRef, ...]
+    more: bool = False
 
 
 class RefLedger(Protocol):
@@ -59,8 +60,21 @@ class RefLedger(Protocol):
         Raises `IdempotencyKeyReuse`, `IdempotencyInProgress`, `Unavailable`.
         """
 
-    async def of_entity(self, entity: EntityKey, role: str | None = None) -> EntityRefs:
-        """Live refs, of one role or all; an unknown entity has version 0 and none."""
+    async def rehearse(
+        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
+    ) -> Replay | None:
+        """Judge as `change` does and carry out nothing, except that a reject is recorded and raised.
+
+        Returns the answer of a request that was carried out before with the same key, else None.
+        """
+
+    async def of_entity(
+        self, entity: EntityKey, role: str | None = None, after: tuple[str, int] = ("", 0), limit: int = 500
+    ) -> EntityRefs:
+        """At most `limit` live refs behind the place `after` (role, position), of one role or all.
+
+        An unknown entity has version 0 and none.
+        """
 
     async def find(self, workspace: str, ref_id: UUID) -> ResolvedRef | None:
         """The ref, live or trashed, if it is this workspace's."""

@@ -45,7 +45,7 @@ async def post_blob(request: HttpRequest, use: UseCases) -> Response[bytes]:
     _refuse_query(request)
     expected = None
     if is_form(request.headers.get("content-type")):
-        fields, body = await read_form(request, use.max_upload_bytes)
+        fields, body = await read_form(request, use.max_upload_bytes, known=frozenset({"sha256"}))
         expected = None if fields.sha256 is None else parse_sha256(fields.sha256)
     else:
         body = raw_body(request, use.max_upload_bytes)
@@ -84,12 +84,24 @@ async def delete_blob(request: HttpRequest, use: UseCases, sha256: str) -> Respo
     return respond_to(outcome, present_nothing)
 
 
+@put("/holdings/{sha256:str}", operation="holding.grant")
+async def put_holding(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
+    """Let the named workspace have bytes that it never sent."""
+    caller = await use.callers.require(request.headers, Scope.OPERATOR)
+    _refuse_query(request)
+    present = present_blob(use.present)
+    claim = claim_of(request, present)
+    outcome = await use.grant_holding(caller.workspace, parse_sha256(sha256), caller.actor, claim)
+    return respond_to(outcome, present)
+
+
 async def _held_already(request: HttpRequest, use: UseCases, caller: Caller, sha256: Sha256) -> Response[bytes] | None:
     """The answer to `Expect: 100-continue` for bytes that need not be sent (RFC 9110 §10.1.1)."""
     if request.headers.get("expect", "").lower() != "100-continue":
         return None
-    outcome = await use.confirm_holding(caller.workspace, sha256, caller.actor)
-    return None if outcome is None else respond_to(outcome, present_blob(use.present))
+    present = present_blob(use.present)
+    outcome = await use.confirm_holding(caller.workspace, sha256, caller.actor, claim_of(request, present))
+    return None if outcome is None else respond_to(outcome, present)
 
 
 def _refuse_query(request: HttpRequest) -> None:
@@ -104,4 +116,4 @@ def _read_sha256(text: str) -> Sha256:
         raise NotFound("This workspace holds no such blob.") from None
 
 
-HANDLERS = [put_blob, post_blob, post_missing, get_blob_meta, delete_blob]
+HANDLERS = [put_blob, post_blob, post_missing, get_blob_meta, delete_blob, put_holding]

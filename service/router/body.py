@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import ClassVar, TypeVar
 
 import anyio
 import msgspec
 
-from service.domain.errors import BadRequest, RefkeepError, TooLarge
+from service.domain.blob import Sha256
+from service.domain.errors import BadRequest, DigestMismatch, RefkeepError, TooLarge
 
 Receive = Callable[[], Awaitable[Mapping[str, object]]]
 """What an ASGI server gives an application to read its request with."""
@@ -92,6 +94,16 @@ async def body_chunks(
             raise ClientAborted(received)
         if chunk:
             yield chunk
+
+
+async def verified(chunks: AsyncIterator[bytes], expected: Sha256) -> AsyncIterator[bytes]:
+    """The same chunks; raises `DigestMismatch` at their end unless they hash to `expected`."""
+    digest = sha256()
+    async for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != expected:
+        raise DigestMismatch(expected, digest.hexdigest())
 
 
 async def read_json(

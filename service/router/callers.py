@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from opentelemetry import trace
 
 from service.application.authenticate import Authenticate, Principal
-from service.domain.errors import Forbidden, Unauthorized, WorkspaceRequired
+from service.domain.errors import Forbidden, ReadOnly, Unauthorized, WorkspaceRequired
 from service.domain.event import Actor
 from service.ports.access import Scope, WorkspaceStore
 
@@ -30,6 +30,7 @@ class Callers:
 
     authenticate: Authenticate
     workspaces: WorkspaceStore
+    read_only: bool = False
 
     async def principal(self, headers: Mapping[str, str]) -> Principal | None:
         """The holder of the key in `Authorization`, None without that header. Raises `Unauthorized`."""
@@ -45,13 +46,15 @@ class Callers:
         """The caller, who needs `scope` in the workspace it names.
 
         Raises `Unauthorized`, `Forbidden` without the scope or for a workspace that is not the key's or does not exist,
-        `WorkspaceRequired` where an unbound key names none.
+        `ReadOnly` for a write where none are taken, `WorkspaceRequired` where an unbound key names none.
         """
         principal = await self.principal(headers)
         if principal is None:
             raise Unauthorized
         if scope not in principal.scopes:
             raise Forbidden(f"This key lacks the scope {scope}.")
+        if self.read_only and scope is not Scope.READ:
+            raise ReadOnly
         workspace = await self._workspace(principal, headers.get("workspace"))
         if workspace is None:
             raise WorkspaceRequired
@@ -67,7 +70,7 @@ class Callers:
     async def _workspace(self, principal: Principal, named: str | None) -> str | None:
         if named is None or named == principal.workspace:
             return principal.workspace
-        if principal.bound or await self.workspaces.find(named) is None:
+        if principal.bound or not await self.workspaces.exists(named):
             raise Forbidden("This key is not bound to that workspace, or there is none of that name.")
         return named
 

@@ -19,13 +19,13 @@ from service.domain.ref import Labels, parse_labels
 from service.observability import timed_stream
 from service.ports.idempotency import Claim, Outcome
 from service.router.answers import Answer, stored
-from service.router.body import body_chunks, parse_content_length, read_json
+from service.router.body import body_chunks, parse_content_length, read_json, verified
 from service.router.callers import Caller
 from service.router.digests import parse_digest
 from service.router.filenames import clean_filename
 from service.router.idempotency import parse_idempotency_key
-from service.router.multipart import UploadForm, is_form, open_form
-from service.schemas.requests import AttachFields
+from service.router.multipart import FIELDS, UploadForm, is_form, open_form
+from service.schemas.requests import AttachFields, AttachRequest
 
 HttpRequest = Request[Any, Any, Any]
 Shape = TypeVar("Shape")
@@ -80,12 +80,17 @@ def raw_body(request: HttpRequest, limit: int) -> Bytes:
     return Bytes(timed_stream("receive", chunks), declared, _digest(request), content_type(request) or None)
 
 
-async def read_form(request: HttpRequest, limit: int) -> tuple[AttachFields, Bytes]:
-    """The text parts and the file of a form. Raises `BadRequest`."""
-    chunks = body_chunks(request.receive, limit=limit + _FORM_OVERHEAD, declared=_declared(request))
-    form: UploadForm = await open_form(request.headers["content-type"], chunks)
-    fields = _fields(dict(form.fields))
-    return fields, Bytes(timed_stream("receive", form.file), media_type=form.media_type, filename=form.filename)
+async def read_form(request: HttpRequest, limit: int, known: frozenset[str] = FIELDS) -> tuple[AttachFields, Bytes]:
+    """The text parts and the file of a form; its digests are of the whole body (RFC 9530). Raises `BadRequest`."""
+    declared = _declared(request)
+    most = max(limit, declared or 0) + _FORM_OVERHEAD  # a declared length is for the use case to refuse, on record
+    chunks = body_chunks(request.receive, limit=most, declared=declared)
+    if (digest := _digest(request)) is not None:
+        chunks = verified(chunks, digest)
+    form: UploadForm = await open_form(request.headers["content-type"], chunks, known)
+    at_least = None if declared is None else max(declared - _FORM_OVERHEAD, 0)
+    file = timed_stream("receive", form.file)
+    return _fields(dict(form.fields)), Bytes(file, at_least, media_type=form.media_type, filename=form.filename)
 
 
 async def read_intake(request: HttpRequest, limit: int) -> Intake:
@@ -94,7 +99,7 @@ async def read_intake(request: HttpRequest, limit: int) -> Intake:
     if content_type(request) == "application/json":
         if query:
             raise BadRequest("A JSON command takes no query parameters.")
-        return Intake(await read_json(request.receive, AttachFields, declared=_declared(request)), None)
+        return Intake(await read_json(request.receive, AttachRequest, declared=_declared(request)), None)
     if is_form(request.headers.get("content-type")):
         if query:
             raise BadRequest("A form takes its members as text parts, not as query parameters.")
@@ -122,6 +127,9 @@ def members_as(shape: type[Shape], members: dict[str, str]) -> Shape:
     except msgspec.ValidationError as error:
         raise BadRequest(f"{error}.") from error
     for name, text in members.items():
+        # It takes the text "null" for absence, too, which nobody means who sends it.
+        if getattr(value, name) is None:
+            raise BadRequest(f"null is no value of {name}: leave it out.")
         # The conversion takes `1e1` for a number; a number has one spelling here.
         if isinstance(getattr(value, name), int) and _NUMBER.fullmatch(text) is None:
             raise BadRequest(f"{name} is a number in decimal digits.")
@@ -137,18 +145,23 @@ def upload_of(caller: Caller, body: Bytes, limit: int, named: Sha256 | None) -> 
 
 
 def claim_of(
-    request: HttpRequest, present: Callable[[Outcome], Answer], members: msgspec.Struct | None = None
+    request: HttpRequest, present: Callable[[Outcome], Answer], members: object = None
 ) -> Claim[Outcome] | None:
     """The claim of `Idempotency-Key`, None without it.
 
-    Two requests are the same when method, path, query and members are.
+    Two requests are the same when method, path, query, conditions, members and bytes are.
     """
     key = parse_idempotency_key(request.headers.get("idempotency-key"))
     if key is None:
         return None
     scope = request.scope
-    parts = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], msgspec.json.encode(members))
+    conditions = [request.headers.get(name) for name in ("if-match", "if-none-match")]
+    parts = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], _text(conditions), _text(members))
     return Claim(key, sha256(b"\0".join(parts)).digest(), stored(present))
+
+
+def _text(value: object) -> bytes:
+    return msgspec.json.encode(value)
 
 
 def _declared(request: HttpRequest) -> int | None:

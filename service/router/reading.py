@@ -18,8 +18,8 @@ from service.router.intake import HttpRequest, members_as, query_members
 from service.router.use_cases import UseCases
 from service.schemas.feed import event_page
 from service.schemas.policies import policy_document
+from service.schemas.requests import MAX_PAGE
 
-MAX_PAGE = 500
 _DEFAULT_PAGE = 100
 
 

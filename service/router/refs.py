@@ -8,18 +8,19 @@ from litestar import Response, delete, get, post, put
 from uuid_utils.compat import uuid7
 
 from service.application.attach_bytes import Target
-from service.domain.blob import Sha256
+from service.domain.blob import Sha256, parse_sha256
 from service.domain.decision import Attach, Expectation, Release
 from service.domain.errors import BadName, BadRequest, NotFound
 from service.domain.slot import EntityKey, parse_entity_id, parse_name, parse_position
 from service.ports.access import Scope
 from service.router.answers import answer, respond, respond_to
 from service.router.callers import Caller
-from service.router.intake import HttpRequest, Intake, claim_of, read_intake, upload_of
+from service.router.intake import HttpRequest, Intake, claim_of, members_as, query_members, read_intake, upload_of
 from service.router.presenting import present_ref
 from service.router.use_cases import UseCases
 from service.router.versions import parse_if_match, parse_only_if_empty, version_etag
-from service.schemas.events import EntityVersion
+from service.schemas.cursor import parse_place
+from service.schemas.requests import ListQuery
 
 
 class _Slot(NamedTuple):
@@ -35,7 +36,7 @@ class _Slot(NamedTuple):
 async def get_entity_refs(request: HttpRequest, use: UseCases, entity_type: str, entity_id: str) -> Response[bytes]:
     """The live refs of an entity."""
     caller = await use.callers.require(request.headers, Scope.READ)
-    return await _list(use, _read_entity(caller, entity_type, entity_id), None)
+    return await _list(request, use, _read_entity(caller, entity_type, entity_id), None)
 
 
 @get("/refs/{entity_type:str}/{entity_id:str}/{role:str}", operation="ref.list")
@@ -44,7 +45,7 @@ async def get_role_refs(
 ) -> Response[bytes]:
     """The live refs of a role, in order."""
     caller = await use.callers.require(request.headers, Scope.READ)
-    return await _list(use, _read_entity(caller, entity_type, entity_id), _read_name(role))
+    return await _list(request, use, _read_entity(caller, entity_type, entity_id), _read_name(role))
 
 
 @put("/refs/{entity_type:str}/{entity_id:str}/{role:str}/{position:str}", operation="ref.put")
@@ -83,23 +84,22 @@ async def delete_ref(
     return respond_to(await use.release_slot(command, claim_of(request, present)), present)
 
 
-async def _list(use: UseCases, entity: EntityKey, role: str | None) -> Response[bytes]:
-    listed = await use.list_refs(entity, role)
-    document = use.present.refs(EntityVersion(entity.type, entity.id, listed.version), listed.refs)
-    return respond(answer(200, document, {"etag": version_etag(listed.version)}))
+async def _list(request: HttpRequest, use: UseCases, entity: EntityKey, role: str | None) -> Response[bytes]:
+    query = members_as(ListQuery, query_members(request))
+    after = ("", 0) if query.cursor is None else parse_place(query.cursor)
+    listed = await use.list_refs(entity, role, after, query.limit)
+    return respond(answer(200, use.present.refs(entity, listed), {"etag": version_etag(listed.version)}))
 
 
 async def _attach(
     request: HttpRequest, use: UseCases, caller: Caller, intake: Intake, target: Target
 ) -> Response[bytes]:
     present = present_ref(use.present)
-    claim = claim_of(request, present, intake.fields)
-    named = intake.sha256()
+    claim = claim_of(request, present, (intake.fields, intake.labels()))
     if intake.bytes is None:
-        if named is None:
-            raise BadRequest("Object missing required field `sha256`.")
-        return respond_to(await use.attach_blob(target.command(named), claim), present)
-    upload = upload_of(caller, intake.bytes, use.max_upload_bytes, named)
+        sha256 = parse_sha256(intake.fields.sha256 or "")
+        return respond_to(await use.attach_blob(target.command(sha256), claim), present)
+    upload = upload_of(caller, intake.bytes, use.max_upload_bytes, intake.sha256())
     return respond_to(await use.attach_bytes(upload, target, claim), present)
 
 

@@ -11,6 +11,7 @@ from service.application.describe_blob import DescribeBlob
 from service.application.find_missing import FindMissing
 from service.application.get_media import GetMedia
 from service.application.give_up_holding import GiveUpHolding
+from service.application.grant_holding import GrantHolding
 from service.application.list_events import ListEvents
 from service.application.list_refs import ListRefs
 from service.application.release_slot import ReleaseSlot
@@ -36,6 +37,7 @@ class UseCases:
     find_missing: FindMissing
     describe_blob: DescribeBlob
     give_up_holding: GiveUpHolding
+    grant_holding: GrantHolding
     attach_blob: AttachBlob
     attach_bytes: AttachBytes
     release_slot: ReleaseSlot

@@ -1,4 +1,4 @@
-"""The cursor of the feed: opaque to callers, (epoch, txid, seq) to us."""
+"""Cursors: opaque to callers; to us (epoch, txid, seq) in the feed, (role, position) in a list of refs."""
 
 from __future__ import annotations
 
@@ -35,3 +35,19 @@ class Cursor(NamedTuple):
 
 START = Cursor(0, 0, 0)
 """Before the first event: epochs count from 1."""
+
+
+_PLACE = re.compile(r"([a-z][a-z0-9_]{0,63})-(0|[1-9][0-9]{0,8})")
+
+
+def parse_place(text: str) -> tuple[str, int]:
+    """The role and position of `place_cursor`. Raises `BadCursor`."""
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise BadCursor
+    return match[1], int(match[2])
+
+
+def place_cursor(role: str, position: int) -> str:
+    """Where a list of refs goes on: behind this place."""
+    return f"{role}-{position}"

@@ -11,8 +11,10 @@ from service.domain.blob import Blob
 from service.domain.event import DecisionKind
 from service.domain.policy import Visibility
 from service.domain.ref import RefState, ResolvedRef
+from service.domain.slot import EntityKey
 from service.ports.blobs import BlobOutcome
-from service.ports.refs import RefOutcome
+from service.ports.refs import EntityRefs, RefOutcome
+from service.schemas.cursor import place_cursor
 from service.schemas.events import EntityVersion, rfc3339
 from service.schemas.texts import HashText, TimeText
 
@@ -128,9 +130,12 @@ class Presenter:
             Links(media, f"{media}/file", f"{self.public_url}/blobs/{ref.sha256}"),
         )
 
-    def refs(self, entity: EntityVersion, refs: tuple[ResolvedRef, ...]) -> RefList:
-        """A list of refs with the version it belongs to."""
-        return RefList(entity, [self.ref(ref) for ref in refs])
+    def refs(self, entity: EntityKey, listed: EntityRefs) -> RefList:
+        """A page of refs with the version it belongs to."""
+        last = listed.refs[-1].ref if listed.more else None
+        following = None if last is None else place_cursor(last.role, last.position or 0)
+        version = EntityVersion(entity.type, entity.id, listed.version)
+        return RefList(version, [self.ref(ref) for ref in listed.refs], following)
 
     def ref_result(self, outcome: RefOutcome) -> RefResult:
         """The answer to a change."""

@@ -10,7 +10,9 @@ import asyncpg
 import pytest
 from asyncpg.connection import LoggedQuery
 
-from service.adapters.postgres.database import SESSION, Database, lock_of
+from service.adapters.postgres.database import SESSION
+from service.adapters.postgres.locks import lock_of
+from service.adapters.postgres.opening import open_database
 from service.domain.errors import BadRequest, IdempotencyInProgress, NotFound, RefkeepError, Unavailable
 from service.domain.ref import Labels
 from service.ports.idempotency import Replay
@@ -85,7 +87,7 @@ async def test_an_attach_is_four_round_trips(database_url: str) -> None:
         return lambda: ledger.change(attach(book(workspace), "pages", sha256), claim_on("a key"))
 
     begin, load, write, commit = await trips(database_url, prepare)
-    assert begin.startswith("BEGIN; SELECT pg_advisory_xact_lock(")
+    assert begin.startswith("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(")
     assert begin.count("pg_advisory_xact_lock") == 3
     assert load.lstrip().startswith("SELECT")
     assert write.lstrip().startswith("WITH event AS (INSERT INTO events")
@@ -183,12 +185,13 @@ async def test_a_lock_that_something_else_holds_is_a_reason_to_try_again(
 async def test_a_deadlock_with_a_stranger_is_a_reason_to_try_again(database_url: str, ledger: Ledger) -> None:
     workspace, sha256 = await ledger.workspace(), new_hash()
     async with session(database_url) as stranger:
+        await stranger.execute("SET deadlock_timeout = '1min'")  # so that it is the ledger that finds the circle
         await stranger.execute("BEGIN")
         await stranger.execute("SELECT FROM workspaces WHERE slug = $1 FOR UPDATE", workspace)
         publishing = asyncio.create_task(ledger.publish(workspace, sha256))
         await lock_waiters(stranger)
         crossing = asyncio.create_task(stranger.execute("SELECT pg_advisory_xact_lock($1)", lock_of("blob", sha256)))
-        with pytest.raises(Unavailable):  # it began to wait first, so it is the one that finds the circle
+        with pytest.raises(Unavailable):
             await publishing
         await crossing
         await stranger.execute("ROLLBACK")
@@ -264,7 +267,10 @@ async def test_a_connection_that_dies_under_a_change_is_a_reason_to_try_again(da
         assert fresh(await ledger.change(command)).version == 1
 
 
-async def test_a_pool_without_a_free_connection_is_a_reason_to_try_again(database_url: str) -> None:
+async def test_a_pool_without_a_free_connection_is_a_reason_to_try_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.adapters.postgres.database.ACQUIRE_SECONDS", 0.1)
     async with opened_database(database_url, 1) as database:
         async with database.connection():
             with pytest.raises(Unavailable):
@@ -285,7 +291,7 @@ async def test_a_pool_without_a_free_connection_is_a_reason_to_try_again(databas
 async def test_a_database_that_cannot_be_reached_is_a_reason_to_try_again(
     database_url: str, wrong: dict[str, object]
 ) -> None:
-    database = await Database.open({"dsn": database_url, **wrong}, 1)
+    database = await open_database({"dsn": database_url, **wrong}, 1)
     with pytest.raises(Unavailable):
         await database.fetch("SELECT 1")
     await database.aclose()

@@ -120,11 +120,16 @@ async def test_a_second_workspace_gets_a_holding_of_the_same_blob_and_learns_not
     assert await states_of(ledger, sha256) == {"live": 1, "condemned": 1}
 
 
-async def test_what_was_found_first_stands(ledger: Ledger) -> None:
+async def test_the_latest_look_at_the_bytes_stands_unless_it_failed(ledger: Ledger) -> None:
     workspace, sha256 = await ledger.workspace(), new_hash()
-    await ledger.publish(workspace, sha256, media=IMAGE)
-    again = await ledger.publish(workspace, sha256, media=MediaInfo("text/plain"))
-    assert fresh_blob(again.outcome).blob.media == IMAGE
+    await ledger.publish(workspace, sha256, media=MediaInfo("image/png", readable=False))
+    mended = await ledger.publish(workspace, sha256, media=IMAGE)
+    assert fresh_blob(mended.outcome).blob.media == IMAGE
+    failed = await ledger.publish(workspace, sha256, media=MediaInfo("image/png", readable=False))
+    assert fresh_blob(failed.outcome).blob.media == IMAGE
+    found = await ledger.blobs.find(workspace, sha256)
+    assert found is not None
+    assert found.media == IMAGE
 
 
 async def test_an_object_that_is_no_longer_pending_cannot_be_published(ledger: Ledger) -> None:

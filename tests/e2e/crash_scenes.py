@@ -8,7 +8,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -22,13 +23,14 @@ from tests.parts.blobs import files_under
 from tests.parts.caller import Caller, sha256_of
 from tests.parts.failpoints import Course, Fault
 from tests.parts.seaweed import free_ports
-from tests.parts.service import PATIENCE_S, Refkeep, answers, environment, eventually
+from tests.parts.service import PATIENCE_S, Refkeep, environment, eventually
 
 ROOT = Path(__file__).parents[2]
 LONG_AGO_S = 3600
 _BUSY = """SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"""
 _numbers = count(1)
+_last_folders: deque[str] = deque(maxlen=64)
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,14 @@ Setting = Callable[["Stage"], Scene]
 
 
 class Stage:
-    """The service on a folder of its own, with two workspaces."""
+    """The service on a folder of its own, as several replicas, with two workspaces.
 
-    def __init__(self, service: Refkeep) -> None:
+    Whatever is asked goes to one replica; when it dies, to the next, while the dead one starts again.
+    """
+
+    def __init__(self, service: Refkeep, ports: Sequence[int]) -> None:
         self._service = service
-        self._proven: set[str] = set()
+        self._ports = deque(ports)
         self.blobs = service.data_dir / "blobs"
         self.acme, self.globex = self._caller(), self._caller()
 
@@ -74,9 +79,18 @@ class Stage:
         answer = self.send(scene, {"fault": str(fault), "record": record.name})
         eventually(record.exists)
         course = msgspec.json.decode(record.read_bytes(), type=Course)
-        eventually(lambda: answers(self._service))
+        if course.died:
+            self._turn_to_the_next()
+        eventually(self.is_ready)
         eventually(self._is_quiet)
         return answer, course
+
+    def is_ready(self) -> bool:
+        """Whether the replica answers, with everything it needs."""
+        try:
+            return self.acme.http.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def send(self, scene: Scene, headers: Mapping[str, str] | None = None) -> httpx.Response | None:
         """Send the request; None when no answer came."""
@@ -89,15 +103,9 @@ class Stage:
             return None
 
     def findings(self) -> list[str]:
-        """What is wrong; bytes that were right once are not read again."""
-        found = audit(self._dsn, self.blobs / "objects", known_good=frozenset(self._proven))
-        if not found:
-            self._proven |= {row["sha256"].hex() for row in self._service.sql("SELECT sha256 FROM blobs")}
-        return found
-
-    def findings_of_all(self) -> list[str]:
-        """What is wrong; every byte is read."""
-        return audit(self._dsn, self.blobs / "objects")
+        """What is wrong in tables, log and folder."""
+        assert self._service.database_url is not None
+        return audit(self._service.database_url, self.blobs / "objects")
 
     def staged(self) -> set[str]:
         """What is left of uploads that never ended."""
@@ -109,18 +117,18 @@ class Stage:
         for name in self.staged():
             os.utime(self.blobs / "staging" / name, (long_ago, long_ago))
 
-    def events(self, caller: Caller, **wanted: str) -> int:
-        """How many events of the workspace fit."""
-        return len(caller.events(**wanted))
-
-    @property
-    def _dsn(self) -> str:
-        assert self._service.database_url is not None
-        return self._service.database_url
-
     def _is_quiet(self) -> bool:
         """Whether no transaction runs: a statement may outlive the process that sent it."""
         return bool(self._service.sql(_BUSY)[0]["count"] == 0)
+
+    def _turn_to_the_next(self) -> None:
+        self._ports.rotate(-1)
+        for caller in (self.acme, self.globex):
+            caller.http.base_url = self._url
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self._ports[0]}"
 
     def _caller(self) -> Caller:
         workspace = self._service.workspace()
@@ -128,19 +136,19 @@ class Stage:
         # No connection outlives its request: the next one may meet another life of the service.
         limits = httpx.Limits(max_keepalive_connections=0)
         headers = {"authorization": f"Bearer {token}"}
-        http = httpx.Client(base_url=self._service.url, headers=headers, timeout=PATIENCE_S, verify=False, limits=limits)
+        http = httpx.Client(base_url=self._url, headers=headers, timeout=PATIENCE_S, verify=False, limits=limits)
         return Caller(http, workspace, token)
 
 
 @contextlib.contextmanager
-def running_stage(folder: Path, database_url: str) -> Iterator[Stage]:
+def running_stage(folder: Path, database_url: str, replicas: int = 1) -> Iterator[Stage]:
     """A stage on an empty, migrated database."""
-    [port] = free_ports(1)
+    ports = free_ports(replicas)
     data, log = folder / "data", folder / "log"
-    settings = environment(DATA_DIR=data, PORT=port, DRAIN=0, LOG_FORMAT="json")
+    settings = environment(DATA_DIR=data, DRAIN=0, LOG_FORMAT="json")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.crash_app", database_url],
+            [sys.executable, "-m", "tests.e2e.crash_app", database_url, *map(str, ports)],
             env=settings,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -148,10 +156,11 @@ def running_stage(folder: Path, database_url: str) -> Iterator[Stage]:
             stderr=output,
             start_new_session=True,
         )
-    service = Refkeep(process, port, data, database_url, log)
+    service = Refkeep(process, ports[0], data, database_url, log)
     try:
-        eventually(lambda: process.poll() is not None or answers(service))
-        stage = Stage(service)
+        stage = Stage(service, ports)
+        eventually(lambda: process.poll() is not None or stage.is_ready())
+        assert process.poll() is None, "the service ended at its start"
         yield stage
         for caller in (stage.acme, stage.globex):
             caller.http.close()
@@ -183,7 +192,7 @@ def duplicate(stage: Stage) -> Scene:
 
 
 def replacement(stage: Stage) -> Scene:
-    """A new cover for a book that has one, with a key that makes it one and the same request however often it is sent."""
+    """A new cover for a book that has one, with a key that makes it one request however often it is sent."""
     number, old, new = next(_numbers), new_picture(), new_picture()
     slot = f"book/{number}/cover/0"
     assert stage.acme.put(slot, old).status_code == 201
@@ -192,9 +201,14 @@ def replacement(stage: Stage) -> Scene:
 
 
 def new_picture() -> bytes:
-    """A JPEG that nobody has sent, of another hash at every call but of the same ones in every run."""
-    picture, remark = samples.jpeg(), next(_numbers).to_bytes(8, "big")
-    return picture[:2] + b"\xff\xfe" + struct.pack(">H", len(remark) + 2) + remark + picture[2:]
+    """A JPEG that nobody has sent. Its folder is none of the last ones, so that a fresh process has yet to make it."""
+    while True:
+        picture, remark = samples.jpeg(), next(_numbers).to_bytes(8, "big")
+        picture = picture[:2] + b"\xff\xfe" + struct.pack(">H", len(remark) + 2) + remark + picture[2:]
+        folder = sha256_of(picture)[:2]
+        if folder not in _last_folders:
+            _last_folders.append(folder)
+            return picture
 
 
 def _putting(caller: Caller, content: bytes) -> Scene:

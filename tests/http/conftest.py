@@ -8,7 +8,29 @@ import pytest
 
 from tests.parts.caller import Caller
 from tests.parts.postgres import PostgresServer
-from tests.parts.service import Refkeep, Yard
+from tests.parts.service import Refkeep, Yard, eventually
+
+POLICIES = """
+[policies."shelf/photo"]
+cardinality = "list"
+visibility = "private"
+media_types = ["image/*"]
+max_items = 2
+max_edge = 100
+max_bytes = "20 KiB"
+
+[policies."shelf/film"]
+cardinality = "single"
+visibility = "public"
+media_types = ["video/*"]
+max_duration = "500ms"
+
+[policies."*/note"]
+cardinality = "single"
+visibility = "private"
+public_allowed = false
+media_types = ["text/plain"]
+"""
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +44,25 @@ def service(yard: Yard) -> Iterator[Refkeep]:
     """The service with its defaults, on a folder."""
     with yard.running() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def strict(yard: Yard) -> Iterator[Refkeep]:
+    """A service that takes a mebibyte, by rules of its own, and knows its public address."""
+    file = yard.folder / "policies.toml"
+    file.write_text(POLICIES)
+    limits = {"MAX_UPLOAD_BYTES": "1 MiB", "POLICIES": file, "PUBLIC_URL": "https://media.example.org/"}
+    with yard.running(**limits) as started:
+        yield started
+
+
+@pytest.fixture
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After the test there are as many rows and files as before."""
+    started: Refkeep = request.getfixturevalue("strict" if "strict" in request.fixturenames else "service")
+    before = started.footprint()
+    yield
+    eventually(lambda: started.footprint() == before, 5)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What goes in comes out: real media in each of the three ways, on a folder and on S3, and files larger than memory likes."""
+"""What goes in comes out: real media in each of three ways, on a folder and on S3; files larger than memory likes."""
 
 from __future__ import annotations
 

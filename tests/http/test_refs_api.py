@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from uuid import UUID
 
 import httpx
@@ -12,31 +11,9 @@ import pytest
 from tests import samples
 from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_jpeg, fresh_png, fresh_text
-from tests.parts.service import Refkeep, Yard
+from tests.parts.service import Refkeep
 
 COVER, FILES, IMAGES = "book/42/cover", "document/7/file", "block/7/image"
-
-POLICIES = """
-[policies."shelf/photo"]
-cardinality = "list"
-visibility = "private"
-media_types = ["image/*"]
-max_items = 2
-max_edge = 100
-max_bytes = "20 KiB"
-
-[policies."shelf/film"]
-cardinality = "single"
-visibility = "public"
-media_types = ["video/*"]
-max_duration = "500ms"
-
-[policies."*/note"]
-cardinality = "single"
-visibility = "private"
-public_allowed = false
-media_types = ["text/plain"]
-"""
 
 
 def fill(caller: Caller, role: str, count: int) -> list[str]:
@@ -559,18 +536,9 @@ def test_a_noop_is_replayed_too(acme: Caller) -> None:
 # --- settings and policies of one's own -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def shelf(yard: Yard) -> Iterator[Refkeep]:
-    """A service with policies of its own that knows its public address."""
-    file = yard.folder / "policies.toml"
-    file.write_text(POLICIES)
-    with yard.running(POLICIES=file, PUBLIC_URL="https://media.example.org/") as started:
-        yield started
-
-
 @pytest.fixture
-def librarian(shelf: Refkeep) -> Caller:
-    return shelf.caller("read", "write")
+def librarian(strict: Refkeep) -> Caller:
+    return strict.caller("read", "write")
 
 
 def test_links_are_absolute_where_the_public_address_is_known(librarian: Caller) -> None:
@@ -598,15 +566,15 @@ def test_a_list_takes_as_many_as_its_policy_says(librarian: Caller) -> None:
     assert order(librarian, "shelf/1/photo") == dense([hashes[0], new])
 
 
-def test_limits_of_a_policy_are_refused_each_with_its_code(librarian: Caller, shelf: Refkeep) -> None:
-    before = shelf.footprint()
+def test_limits_of_a_policy_are_refused_each_with_its_code(librarian: Caller, strict: Refkeep) -> None:
+    before = strict.footprint()
     edge = problem(librarian.post("shelf/1/photo", fresh_jpeg(120, 20)), 422, "dimensions-exceeded")
     assert (edge["width"], edge["height"], edge["max_edge"]) == (120, 20, 100)
     size = problem(librarian.post("shelf/1/photo", fresh_text(20 * 1024 + 1)), 413, "too-large")
     assert size["max_bytes"] == 20 * 1024
     long = problem(librarian.put("shelf/1/film/0", samples.mp4()), 422, "duration-exceeded")
     assert long["max_duration_ms"] == 500
-    assert shelf.footprint() == before
+    assert strict.footprint() == before
 
 
 def test_a_wildcard_policy_covers_every_type(librarian: Caller) -> None:

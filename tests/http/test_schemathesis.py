@@ -1,4 +1,4 @@
-"""The running service against its own OpenAPI document: what thousands of requests, right and wrong ones, bring back."""
+"""The running service against its own OpenAPI document: what thousands of requests, right and wrong, bring back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ EXAMPLES = 2000
 @pytest.mark.timeout(400)
 def test_two_thousand_requests_meet_no_crash_and_nothing_undocumented(service: Refkeep, tmp_path: Path) -> None:
     workspace = service.workspace()
-    key = service.key(workspace, "read", "write", "admin")
+    key = service.key(None, "read", "write", "admin", "operator")
+    written = service.bearer(key).put("document/7/file/0", b"Hello, Refkeep.\n", {"workspace": workspace})
+    ref_id = written.json()["ref"]["ref_id"]
     run = subprocess.run(
         [
             Path(sys.executable).with_name("st"),
@@ -27,11 +29,12 @@ def test_two_thousand_requests_meet_no_crash_and_nothing_undocumented(service: R
             "run",
             f"{service.url}/openapi.json",
             f"--header=Authorization: Bearer {key}",
+            f"--header=Workspace: {workspace}",
             "--request-timeout=20",
             "--warnings=off",
             "--no-color",
         ],
-        env={**os.environ, "SCHEMATHESIS_WORKSPACE": workspace},
+        env={**os.environ, "SCHEMATHESIS_WORKSPACE": workspace, "SCHEMATHESIS_REF_ID": ref_id},
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

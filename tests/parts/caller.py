@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable"}
+RETRYABLE = {"request-timeout", "idempotency-in-progress", "unavailable", "storage-unavailable", "storage-full"}
 
 
 def sha256_of(content: bytes) -> str:
@@ -79,5 +80,5 @@ def problem(response: Any, status: int, code: str) -> dict[str, Any]:
     assert document["type"] == f"urn:refkeep:problem:{code}"
     assert document["title"]
     assert document["detail"]
-    assert document["retryable"] is (status in {408, 503})
+    assert document["retryable"] is (code in RETRYABLE)
     return document

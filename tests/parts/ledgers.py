@@ -21,6 +21,7 @@ from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.blobs import PostgresBlobs
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.objects import PostgresObjects
+from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.refs import PostgresRefs
 from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.decision import (
@@ -186,7 +187,7 @@ async def opened_ledger(dsn: str, pool_size: int = 4) -> AsyncIterator[Ledger]:
 @asynccontextmanager
 async def opened_database(dsn: str, pool_size: int = 4) -> AsyncIterator[Database]:
     """A pool on this database."""
-    database = await Database.open({"dsn": dsn}, pool_size)
+    database = await open_database({"dsn": dsn}, pool_size)
     try:
         yield database
     finally:

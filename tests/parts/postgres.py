@@ -20,20 +20,22 @@ from service.adapters.postgres.migration import migrate
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """Where the server answers, and the prefix of this run's databases."""
+    """Where the server answers, and the prefix of this run's databases; `is_ours` when it is gone after the run."""
 
     dsn: str
     prefix: str
+    is_ours: bool
 
     @contextlib.contextmanager
     def database(self, template: str = "template0") -> Iterator[str]:
-        """The DSN of a new database; it is gone afterwards, whoever is still connected."""
+        """The DSN of a new database. On a server that stays it is dropped afterwards, whoever is still connected."""
         name = f"{self.prefix}_{next(_numbers)}"
         asyncio.run(_execute(self.dsn, f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
         try:
             yield self._dsn_of(name)
         finally:
-            asyncio.run(_execute(self.dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+            if not self.is_ours:
+                asyncio.run(_execute(self.dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
     @contextlib.contextmanager
     def migrated_template(self) -> Iterator[str]:
@@ -56,7 +58,9 @@ def running_postgres(folder: Path) -> Iterator[PostgresServer]:
     prefix = f"refkeep_test_{os.getpid()}_{secrets.token_hex(3)}"
     given = os.environ.get("TEST_DATABASE_URL")
     with contextlib.nullcontext(given) if given else embedded_postgres(folder) as dsn:
-        yield PostgresServer(dsn, prefix)
+        if not given:
+            asyncio.run(_forget_the_disk(dsn))
+        yield PostgresServer(dsn, prefix, is_ours=not given)
 
 
 @contextlib.asynccontextmanager
@@ -75,6 +79,12 @@ async def lock_waiters(connection: asyncpg.Connection[asyncpg.Record], count: in
     async with asyncio.timeout(_PATIENCE_S):
         while await connection.fetchval(query) < count:
             await connection.execute("SELECT pg_stat_clear_snapshot()")
+
+
+async def _forget_the_disk(dsn: str) -> None:
+    """Its data need not outlive the run, so it need not wait for the disk; commits still wait for the log."""
+    for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+        await _execute(dsn, statement)
 
 
 async def _execute(dsn: str, statement: str) -> None:

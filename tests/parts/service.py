@@ -1,4 +1,4 @@
-"""The whole service as its own process over real HTTP, and what lies behind it: its folder, its database, its memory."""
+"""The whole service as its own process over real HTTP, and what lies behind it: folder, database, memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import click
 import httpx
 import psutil
-from click import Command
 from click.testing import CliRunner
 
 from service.commands import keys as key_commands
@@ -29,8 +29,8 @@ from tests.parts.caller import Caller
 from tests.parts.postgres import PostgresServer
 from tests.parts.seaweed import free_ports
 
-REFKEEP = Path(sys.executable).parent / "refkeep"
-PATIENCE_S = 30.0
+REFKEEP = str(Path(sys.executable).parent / "refkeep")
+PATIENCE_S = 60.0
 _TABLES = ("objects", "blobs", "holdings", "entities", "refs", "idempotency")
 _RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 _numbers = count(1)
@@ -45,23 +45,42 @@ def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> No
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """This process's variables without its own settings, and with these; AWS_* keep their names, others get the prefix."""
+    """This process's variables with these settings; AWS_* keep their names, all others get the prefix."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REFKEEP_", "OTEL_", "AWS_"))}
-    prefix = {True: "", False: "REFKEEP_"}
-    return kept | {f"{prefix[name.startswith('AWS_')]}{name}": str(value) for name, value in settings.items()}
+    named = {name if name.startswith("AWS_") else f"REFKEEP_{name}": str(text) for name, text in settings.items()}
+    return kept | named
 
 
-def run_command(*words: str, **settings: object) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Done:
+    """What a command said, and its exit status."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    def complaint(self) -> str:
+        """What a command that failed says in one line: sentences, never a traceback."""
+        assert self.status in {1, 2}, (self.status, self.stderr)
+        assert "Traceback" not in self.stderr, self.stderr
+        return " ".join(self.stderr.split())
+
+
+def run_command(*words: str, **settings: object) -> Done:
     """`refkeep …` as a process of its own, to its end."""
-    return subprocess.run(
-        [REFKEEP, *words],
-        env=environment(**settings),
-        cwd=tempfile.gettempdir(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
+    command, cwd = [REFKEEP, *words], tempfile.gettempdir()
+    done = subprocess.run(
+        command, env=environment(**settings), cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def command_here(group: click.Command, *words: str, **settings: object) -> Done:
+    """The same command in this process, which is quicker; `group` is one of the commands of `refkeep`."""
+    result = CliRunner().invoke(group, words, env={**environment(**settings)})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Done(result.exit_code, result.stdout, result.stderr)
 
 
 @dataclass
@@ -79,12 +98,11 @@ class Refkeep:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def command(self, group: Command, *words: str) -> str:
+    def command(self, group: click.Command, *words: str) -> str:
         """What a command prints, run in this process against the service's database."""
-        settings = environment(DATA_DIR=self.data_dir, DATABASE_URL=self.database_url)
-        result = CliRunner().invoke(group, words, env={**settings}, catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.output.strip()
+        done = command_here(group, *words, DATA_DIR=self.data_dir, DATABASE_URL=self.database_url)
+        assert done.status == 0, done.stderr
+        return done.stdout.strip()
 
     def key(self, workspace: str | None, *scopes: str) -> str:
         """A new key, made by `refkeep keys create`; None binds it to all workspaces."""
@@ -113,7 +131,7 @@ class Refkeep:
     def sql(self, query: str, *parameters: object) -> list[asyncpg.Record]:
         """What the database says, behind the service's back."""
         assert self.database_url is not None
-        return asyncio.run(_fetch(self.database_url, query, *parameters))
+        return asyncio.run(fetch(self.database_url, query, *parameters))
 
     def footprint(self) -> Counter[str]:
         """How many rows and files there are: equal before and after what must leave nothing behind."""
@@ -176,7 +194,7 @@ class Yard:
 
     @contextlib.contextmanager
     def launched(self, *words: str, **settings: Any) -> Iterator[Refkeep]:
-        """A service on a database of its own; it ends with the block, and its log is shown when something fails in it."""
+        """A service on a database of its own; it ends with the block, and its log is shown when that fails."""
         with contextlib.ExitStack() as stack:
             if "DATABASE_URL" not in settings and "dev" not in words:
                 settings["DATABASE_URL"] = stack.enter_context(self.postgres.database())
@@ -212,7 +230,8 @@ def is_ready(service: Refkeep) -> bool:
         return False
 
 
-async def _fetch(url: str, query: str, *parameters: object) -> list[asyncpg.Record]:
+async def fetch(url: str, query: str, *parameters: object) -> list[asyncpg.Record]:
+    """The rows of one statement, on a connection of its own."""
     connection = await asyncpg.connect(url)
     try:
         return await connection.fetch(query, *parameters)

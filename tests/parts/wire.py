@@ -89,7 +89,19 @@ def connected(port: int) -> Iterator[Wire]:
         yield Wire(connection)
 
 
-def head(method: str, target: str | bytes, headers: Mapping[str, str | int] | None = None) -> bytes:
+def exchange(port: int, *pieces: bytes, end: bool = False, method: str = "GET") -> RawResponse:
+    """What the service answers to these bytes; `end` says that nothing more comes."""
+    with connected(port) as wire:
+        for piece in pieces:
+            wire.send(piece)
+        if end:
+            wire.end_of_sending()
+        answer = wire.response(method)
+    assert answer is not None, "the connection ended without an answer"
+    return answer
+
+
+def head(method: str, target: str | bytes, headers: Mapping[str, object] | None = None) -> bytes:
     """The head of a request; `target` as it shall stand on the wire."""
     spelled = target if isinstance(target, bytes) else target.encode()
     lines = [method.encode() + b" " + spelled + b" HTTP/1.1", b"Host: refkeep"]
@@ -97,7 +109,7 @@ def head(method: str, target: str | bytes, headers: Mapping[str, str | int] | No
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def bearer(token: str) -> dict[str, str | int]:
+def bearer(token: str) -> dict[str, object]:
     return {"Authorization": f"Bearer {token}"}
 
 

@@ -49,6 +49,10 @@ class MemoryWorkspaces:
         """See the port."""
         return self.database.workspaces.get(slug)
 
+    async def exists(self, slug: str) -> bool:
+        """See the port."""
+        return slug in self.database.workspaces
+
     async def put(self, slug: str, max_bytes: int | None, max_items: int | None) -> Workspace:
         """See the port."""
         workspace = await self.ensure(slug)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.adapters.memory.database import MemoryDatabase, ObjectState
 from service.domain.blob import Blob, MediaInfo, Sha256
-from service.domain.decision import HoldingState
+from service.domain.decision import HoldingState, standing_look
 from service.domain.errors import BlobInUse, NotFound, Unavailable
 from service.domain.event import Actor, DecisionKind, EventType, HoldingEvent
 from service.ports.blobs import BlobOutcome, HoldingJudge, Published
@@ -27,12 +27,35 @@ class MemoryBlobs:
         return self.database.held(workspace, sha256)
 
     async def renew(
-        self, workspace: str, hashes: Sequence[Sha256], judge: HoldingJudge, claim: Claim[BlobOutcome] | None = None
+        self,
+        workspace: str,
+        hashes: Sequence[Sha256],
+        judge: HoldingJudge,
+        claim: Claim[BlobOutcome] | None = None,
+        found: MediaInfo | None = None,
     ) -> dict[Sha256, BlobOutcome | Replay | None]:
         """See the port."""
         self.database.workspace(workspace)
         held = sorted(sha256 for sha256 in set(hashes) if (workspace, sha256) in self.database.holdings)
+        if found is not None:
+            for sha256 in held:
+                self._look(sha256, found)
         return {sha256: self._renew(workspace, sha256, judge, claim) for sha256 in held}
+
+    async def grant(
+        self, workspace: str, sha256: Sha256, judge: HoldingJudge, claim: Claim[BlobOutcome] | None = None
+    ) -> BlobOutcome | Replay:
+        """See the port."""
+        database = self.database
+        database.workspace(workspace)
+        if (replay := database.replay(workspace, claim)) is not None:
+            return replay
+        blob = database.blobs.get(sha256)
+        size = None if blob is None else blob.size
+        event = judge(HoldingState(database.now(), database.holdings.get((workspace, sha256)), size))
+        if event is None:
+            raise NotFound("There is no such blob.")
+        return self._outcome(event, database.record(event), claim)
 
     async def publish(
         self,
@@ -56,6 +79,7 @@ class MemoryBlobs:
             raise RuntimeError("bytes that arrived are always a decision")
         event_id = database.record(event)
         database.blobs.setdefault(sha256, Blob(sha256, reservation.size, media, now))
+        self._look(sha256, media)
         self._settle(reservation, ObjectState.LIVE if is_new else ObjectState.CONDEMNED)
         return Published(self._outcome(event, event_id, claim), object_used=is_new)
 
@@ -94,6 +118,10 @@ class MemoryBlobs:
         outcome = BlobOutcome(event.decision, blob, event_id)
         self.database.answer(workspace, claim, outcome)
         return outcome
+
+    def _look(self, sha256: Sha256, found: MediaInfo) -> None:
+        known = self.database.blobs[sha256]
+        self.database.blobs[sha256] = replace(known, media=standing_look(known.media, found))
 
     def _settle(self, reservation: Reservation, state: ObjectState) -> None:
         self.database.objects[reservation.object_id] = reservation, state

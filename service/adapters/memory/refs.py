@@ -39,12 +39,29 @@ class MemoryRefs:
         self.database.answer(workspace, claim, outcome)
         return outcome
 
-    async def of_entity(self, entity: EntityKey, role: str | None = None) -> EntityRefs:
+    async def rehearse(
+        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
+    ) -> Replay | None:
+        """See the port."""
+        workspace = question.entity.workspace
+        self.database.workspace(workspace)
+        if (replay := self.database.replay(workspace, claim)) is not None:
+            return replay
+        decision = judge(self._role_state(question))
+        if decision.error is not None and decision.event is not None:
+            self.database.record(decision.event)
+            raise decision.error
+        return None
+
+    async def of_entity(
+        self, entity: EntityKey, role: str | None = None, after: tuple[str, int] = ("", 0), limit: int = 500
+    ) -> EntityRefs:
         """See the port."""
         state = self._state(entity)
         roles = sorted(state.live) if role is None else [role]
-        refs = [self.database.resolved(ref) for name in roles for ref in state.live.get(name, ())]
-        return EntityRefs(state.version, tuple(refs))
+        places = {(name, place): ref for name in roles for place, ref in enumerate(state.live.get(name, ()))}
+        refs = tuple(self.database.resolved(ref) for place, ref in places.items() if place > after)
+        return EntityRefs(state.version, refs[:limit], len(refs) > limit)
 
     async def find(self, workspace: str, ref_id: UUID) -> ResolvedRef | None:
         """See the port."""

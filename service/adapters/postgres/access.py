@@ -29,9 +29,7 @@ class PostgresKeys:
 
     async def add(self, key: ApiKey) -> None:
         """See the port."""
-        workspace_id = None if key.workspace is None else await self.database.workspace_id(key.workspace)
-        if key.workspace is not None and workspace_id is None:
-            raise NotFound(f"There is no workspace {key.workspace}.")
+        workspace_id = None if key.workspace is None else await self.database.require_workspace_id(key.workspace)
         await self.database.fetch(
             "INSERT INTO api_keys (id, secret_hash, name, scopes, workspace_id) VALUES ($1, $2, $3, $4, $5)",
             key.id,
@@ -66,6 +64,10 @@ class PostgresWorkspaces:
         """See the port."""
         row = await self.database.fetchrow(f"SELECT {_WORKSPACE} FROM workspaces WHERE slug = $1", slug)
         return None if row is None else Workspace(*row)
+
+    async def exists(self, slug: str) -> bool:
+        """See the port."""
+        return await self.database.workspace_id(slug) is not None
 
     async def put(self, slug: str, max_bytes: int | None, max_items: int | None) -> Workspace:
         """See the port."""

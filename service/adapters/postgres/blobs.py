@@ -8,12 +8,13 @@ from functools import partial
 
 import asyncpg
 
-from service.adapters.postgres.claims import STORE_CLAIM, attempt, claim_lock, claim_parameters, replay_of
-from service.adapters.postgres.database import Connection, Database, Row, lock_of
-from service.adapters.postgres.log import INSERT_EVENT, PLACE, event_columns, event_place
+from service.adapters.postgres.claims import attempt, claim_lock, claim_parameters, replay_of
+from service.adapters.postgres.database import Connection, Database, Row
+from service.adapters.postgres.locks import lock_of
+from service.adapters.postgres.log import PLACE, WRITE, event_columns, event_place
 from service.adapters.postgres.rows import BLOB_COLUMNS, to_blob, to_holding
 from service.domain.blob import Blob, MediaInfo, Sha256
-from service.domain.decision import HoldingState
+from service.domain.decision import HoldingState, standing_look
 from service.domain.errors import BlobInUse, NotFound, QuotaExceeded, Unavailable
 from service.domain.event import Actor, DecisionKind, EventType, HoldingEvent
 from service.observability import observed
@@ -23,6 +24,10 @@ from service.ports.objects import Reservation
 
 _FIND = f"""SELECT {BLOB_COLUMNS} FROM blobs b JOIN holdings h ON h.blob_id = b.id
 WHERE h.workspace_id = $1 AND b.sha256 = $2"""
+
+_HELD = """SELECT refkeep_now() AS now, b.sha256, b.size, h.acquired_at, h.lease_until
+FROM blobs b JOIN holdings h ON h.blob_id = b.id
+WHERE h.workspace_id = $1 AND b.sha256 = ANY ($2::bytea[]) ORDER BY b.sha256"""
 
 _LOAD = f"""
 SELECT refkeep_now() AS now, {PLACE}, o.state, b.id AS blob_id, {BLOB_COLUMNS}, h.lease_until, i.fingerprint, i.answer
@@ -35,40 +40,40 @@ _LOAD_HELD = _LOAD.replace("o.state", "NULL AS state")
 # The object row is locked and read again: a sweep may have condemned it since it was reserved.
 _LOAD_RESERVED = f"{_LOAD.replace('FROM (SELECT 1) AS one', 'FROM objects o')} WHERE o.id = $4 FOR UPDATE OF o"
 
-# $1-$12 the event's columns, $13-$15 the claim, $16 the end of the lease.
-_EVENT = f"event AS ({INSERT_EVENT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12))"
-_CLAIM = "claim AS ({})".format(
-    STORE_CLAIM.format(
-        workspace="$7::bigint", key="$13", fingerprint="$14::bytea", answer="$15::bytea", now="$4::timestamptz"
-    )
-)
-_COMMON = f"WITH {_EVENT}, {_CLAIM}"
+# $1-$12 the event's columns, $13-$15 the claim, $16 the end of the lease, $17-$22 what was found in the bytes,
+# $23 their size, $24 the object.
 _QUOTA = """quota AS (
-    UPDATE workspaces SET used_bytes = used_bytes + {size}, used_items = used_items + 1
-    WHERE id = $7 AND (max_bytes IS NULL OR used_bytes + {size} <= max_bytes)
+    UPDATE workspaces SET used_bytes = used_bytes + $23, used_items = used_items + 1
+    WHERE id = $7 AND (max_bytes IS NULL OR used_bytes + $23 <= max_bytes)
         AND (max_items IS NULL OR used_items + 1 <= max_items)
     RETURNING 1)"""
-_PUBLISH_NEW = f"""{_COMMON},
-live AS (UPDATE objects SET state = 'live' WHERE id = $17 AND state = 'pending' RETURNING id),
+_PUBLISH_NEW = f"""{WRITE},
+live AS (UPDATE objects SET state = 'live' WHERE id = $24 AND state = 'pending' RETURNING id),
 blob AS (
     INSERT INTO blobs (sha256, size, media_type, width, height, frames, duration_ms, readable, object_id, created_at)
-    SELECT $11, $18, $19, $20, $21, $22, $23, $24, id, $4 FROM live RETURNING id),
+    SELECT $11, $23, $17, $18, $19, $20, $21, $22, id, $4 FROM live RETURNING id),
 held AS (
     INSERT INTO holdings (workspace_id, blob_id, acquired_at, lease_until) SELECT $7, id, $4, $16 FROM blob),
-{_QUOTA.format(size="$18")}
+{_QUOTA}
 SELECT EXISTS (SELECT FROM quota)"""
 _SPARE = """UPDATE objects SET state = 'condemned', delete_after = refkeep_now()
     WHERE id = {object_id} AND state = 'pending'"""
-_CONDEMN = f"spare AS ({_SPARE.format(object_id='$17')})"
+_CONDEMN = f"spare AS ({_SPARE.format(object_id='$24')})"
+_LOOK = """look AS (
+    UPDATE blobs SET media_type = $17, width = $18, height = $19, frames = $20, duration_ms = $21, readable = $22
+    WHERE sha256 = $11 AND (media_type, width, height, frames, duration_ms, readable)
+        IS DISTINCT FROM ($17, $18::integer, $19::integer, $20::integer, $21::bigint, $22::boolean))"""
 _HOLD = """held AS (
     INSERT INTO holdings (workspace_id, blob_id, acquired_at, lease_until)
     SELECT $7, id, $4, $16 FROM blobs WHERE sha256 = $11)"""
-_PUBLISH_KNOWN = f"""{_COMMON}, {_CONDEMN}, {_HOLD}, {_QUOTA.format(size="$18")} SELECT EXISTS (SELECT FROM quota)"""
-_PUBLISH_HELD = f"""{_COMMON}, {_CONDEMN}
-UPDATE holdings SET lease_until = $16 WHERE workspace_id = $7 AND blob_id = (SELECT id FROM blobs WHERE sha256 = $11)"""
-_RENEW = f"""{_COMMON}
-UPDATE holdings SET lease_until = $16 WHERE workspace_id = $7 AND blob_id = (SELECT id FROM blobs WHERE sha256 = $11)"""
-_RELEASE = f"""{_COMMON},
+_EXTEND = """UPDATE holdings SET lease_until = $16
+WHERE workspace_id = $7 AND blob_id = (SELECT id FROM blobs WHERE sha256 = $11)"""
+_ADMITTED = "SELECT EXISTS (SELECT FROM quota)"
+_PUBLISH_KNOWN = f"{WRITE}, {_CONDEMN}, {_LOOK}, {_HOLD}, {_QUOTA} {_ADMITTED}"
+_PUBLISH_HELD = f"{WRITE}, {_CONDEMN}, {_LOOK}, size AS (SELECT $23::bigint) {_EXTEND}"
+_RENEW = f"{WRITE}, {_LOOK} {_EXTEND}"
+_GRANT = f"{WRITE}, {_LOOK}, {_HOLD}, {_QUOTA} {_ADMITTED}"
+_RELEASE = f"""{WRITE},
 quota AS (UPDATE workspaces SET used_bytes = used_bytes - $17, used_items = used_items - 1 WHERE id = $7)
 DELETE FROM holdings WHERE workspace_id = $7 AND blob_id = $16"""
 
@@ -82,28 +87,41 @@ class PostgresBlobs:
     @observed("blobs.find", layer="repo", span_name="SELECT blobs")
     async def find(self, workspace: str, sha256: Sha256) -> Blob | None:
         """See the port."""
-        row = await self.database.fetchrow(_FIND, await self._workspace_id(workspace), bytes.fromhex(sha256))
+        row = await self.database.fetchrow(
+            _FIND, await self.database.require_workspace_id(workspace), bytes.fromhex(sha256)
+        )
         return None if row is None else to_blob(row)
 
     @observed("blobs.renew", layer="repo", span_name="WRITE holdings")
     async def renew(
-        self, workspace: str, hashes: Sequence[Sha256], judge: HoldingJudge, claim: Claim[BlobOutcome] | None = None
+        self,
+        workspace: str,
+        hashes: Sequence[Sha256],
+        judge: HoldingJudge,
+        claim: Claim[BlobOutcome] | None = None,
+        found: MediaInfo | None = None,
     ) -> dict[Sha256, BlobOutcome | Replay | None]:
-        """See the port: one transaction a hash, so that no more than one lock is held at a time."""
-        workspace_id = await self._workspace_id(workspace)
-        held = await self.database.fetch(
-            "SELECT b.sha256 FROM blobs b JOIN holdings h ON h.blob_id = b.id "
-            "WHERE h.workspace_id = $1 AND b.sha256 = ANY ($2::bytea[])",
-            workspace_id,
-            [bytes.fromhex(sha256) for sha256 in set(hashes)],
-        )
+        """See the port: one look at all of them, then one transaction for each that the judge would change."""
+        workspace_id = await self.database.require_workspace_id(workspace)
         outcomes: dict[Sha256, BlobOutcome | Replay | None] = {}
-        for sha256 in sorted(Sha256(row["sha256"].hex()) for row in held):
+        for row in await self.database.fetch(_HELD, workspace_id, [bytes.fromhex(sha256) for sha256 in set(hashes)]):
+            sha256 = Sha256(row["sha256"].hex())
+            if judge(HoldingState(row["now"], to_holding(workspace, row), row["size"])) is None:
+                outcomes[sha256] = None
+                continue
             turn = _Turn(workspace, workspace_id, sha256, judge, claim)
-            found, outcome = await attempt(self.database, workspace, claim, partial(self._renew, turn))
-            if found:
+            held, outcome = await attempt(self.database, workspace, claim, partial(self._renew, turn, found))
+            if held:
                 outcomes[sha256] = outcome
         return outcomes
+
+    @observed("blobs.grant", layer="repo", span_name="WRITE holdings")
+    async def grant(
+        self, workspace: str, sha256: Sha256, judge: HoldingJudge, claim: Claim[BlobOutcome] | None = None
+    ) -> BlobOutcome | Replay:
+        """See the port."""
+        turn = _Turn(workspace, await self.database.require_workspace_id(workspace), sha256, judge, claim)
+        return await attempt(self.database, workspace, claim, lambda: self._grant(turn))
 
     @observed("blobs.publish", layer="repo", span_name="WRITE blobs")
     async def publish(
@@ -115,7 +133,7 @@ class PostgresBlobs:
         claim: Claim[BlobOutcome] | None = None,
     ) -> Published:
         """See the port."""
-        turn = _Turn(workspace, await self._workspace_id(workspace), reservation.sha256, judge, claim)
+        turn = _Turn(workspace, await self.database.require_workspace_id(workspace), reservation.sha256, judge, claim)
         return await attempt(self.database, workspace, claim, lambda: self._publish(turn, reservation, media))
 
     @observed("blobs.release", layer="repo", span_name="WRITE holdings")
@@ -123,7 +141,7 @@ class PostgresBlobs:
         self, workspace: str, sha256: Sha256, actor: Actor, claim: Claim[str] | None = None
     ) -> str | Replay:
         """See the port. The foreign key of the refs is what refuses."""
-        workspace_id = await self._workspace_id(workspace)
+        workspace_id = await self.database.require_workspace_id(workspace)
         try:
             return await attempt(
                 self.database, workspace, claim, lambda: self._release(workspace, workspace_id, sha256, actor, claim)
@@ -133,25 +151,36 @@ class PostgresBlobs:
                 raise BlobInUse from error
             raise
 
-    async def _workspace_id(self, workspace: str) -> int:
-        workspace_id = await self.database.workspace_id(workspace)
-        if workspace_id is None:
-            raise NotFound(f"There is no workspace {workspace}.")
-        return workspace_id
-
-    async def _renew(self, turn: _Turn) -> tuple[bool, BlobOutcome | Replay | None]:
+    async def _renew(self, turn: _Turn, found: MediaInfo | None) -> tuple[bool, BlobOutcome | Replay | None]:
         async with self.database.locked(turn.locks()) as connection:
             load = await _load(connection, _LOAD_HELD, *turn.load_parameters())
             if (replay := replay_of(load, turn.claim)) is not None:
                 return True, replay
             if load["acquired_at"] is None:
                 return False, None
-            event = turn.judge(HoldingState(load["now"], to_holding(turn.workspace, load)))
+            event = turn.judge(turn.state(load))
             if event is None:
                 return True, None
-            outcome = BlobOutcome(event.decision, to_blob(load), str(event_place(load)))
+            blob = to_blob(load)
+            outcome = turn.outcome(load, event, blob if found is None else _looked_at(load, found))
             await connection.execute(_RENEW, *turn.write_parameters(load, event, outcome))
             return True, outcome
+
+    async def _grant(self, turn: _Turn) -> BlobOutcome | Replay:
+        async with self.database.locked(turn.locks()) as connection:
+            load = await _load(connection, _LOAD_HELD, *turn.load_parameters())
+            if (replay := replay_of(load, turn.claim)) is not None:
+                return replay
+            event = turn.judge(turn.state(load))
+            if event is None:
+                raise NotFound("There is no such blob.")
+            outcome = turn.outcome(load, event, to_blob(load))
+            parameters = turn.write_parameters(load, event, outcome)
+            if event.decision is DecisionKind.DUPLICATE:
+                await connection.execute(_RENEW, *parameters)
+            elif not await connection.fetchval(_GRANT, *parameters, outcome.blob.size):
+                raise QuotaExceeded
+            return outcome
 
     async def _publish(self, turn: _Turn, reservation: Reservation, media: MediaInfo) -> Published:
         async with self.database.locked(turn.locks()) as connection:
@@ -161,14 +190,16 @@ class PostgresBlobs:
                 return Published(replay, object_used=False)
             if load["state"] != "pending":
                 raise Unavailable("The upload took longer than its lease.")
-            event = turn.judge(HoldingState(load["now"], to_holding(turn.workspace, load)))
-            if event is None:
-                raise RuntimeError("bytes that arrived are always a decision")
-            blob = _published_blob(load, reservation, media, event)
-            outcome = BlobOutcome(event.decision, blob, str(event_place(load)))
-            common = (*turn.write_parameters(load, event, outcome), reservation.object_id)
-            await _write_publication(connection, load, common, blob, event)
-            return Published(outcome, object_used=load["blob_id"] is None)
+            event = turn.decided(load)
+            is_new = load["blob_id"] is None
+            new = Blob(reservation.sha256, reservation.size, media, event.time)
+            outcome = turn.outcome(load, event, new if is_new else _looked_at(load, media))
+            parameters = (*turn.write_parameters(load, event, outcome), outcome.blob.size, reservation.object_id)
+            if event.decision is DecisionKind.DUPLICATE:
+                await connection.execute(_PUBLISH_HELD, *parameters)
+            elif not await connection.fetchval(_PUBLISH_NEW if is_new else _PUBLISH_KNOWN, *parameters):
+                raise QuotaExceeded
+            return Published(outcome, object_used=is_new)
 
     async def _release(
         self, workspace: str, workspace_id: int, sha256: Sha256, actor: Actor, claim: Claim[str] | None
@@ -208,10 +239,28 @@ class _Turn:
         """$1-$3 of the loads."""
         return self.workspace_id, bytes.fromhex(self.sha256), None if self.claim is None else self.claim.key
 
+    def state(self, load: Row) -> HoldingState:
+        """What the judge asks for."""
+        return HoldingState(load["now"], to_holding(self.workspace, load), load["size"])
+
+    def decided(self, load: Row) -> HoldingEvent:
+        """The judge's event, where it always has one."""
+        event = self.judge(self.state(load))
+        if event is None:
+            raise RuntimeError("bytes that arrived are always a decision")
+        return event
+
+    def outcome(self, load: Row, event: HoldingEvent, blob: Blob) -> BlobOutcome:
+        """The outcome for this workspace, whose holding says since when it has the blob."""
+        blob = replace(blob, created_at=event.holding.acquired_at)
+        return BlobOutcome(event.decision, blob, str(event_place(load)))
+
     def write_parameters(self, load: Row, event: HoldingEvent, outcome: BlobOutcome) -> tuple[object, ...]:
-        """$1-$16 of the writes."""
+        """$1-$22 of the writes."""
         columns = event_columns(event_place(load), event, self.workspace_id)
-        return *columns, *claim_parameters(self.claim, outcome), event.holding.lease_until
+        media = outcome.blob.media
+        look = (media.media_type, media.width, media.height, media.frames, media.duration_ms, media.readable)
+        return *columns, *claim_parameters(self.claim, outcome), event.holding.lease_until, *look
 
 
 async def _load(connection: Connection, query: str, *parameters: object) -> Row:
@@ -221,26 +270,7 @@ async def _load(connection: Connection, query: str, *parameters: object) -> Row:
     return row
 
 
-def _published_blob(load: Row, reservation: Reservation, media: MediaInfo, event: HoldingEvent) -> Blob:
-    """What was found first stands: a blob that exists keeps its row."""
-    acquired_at = event.holding.acquired_at
-    if load["blob_id"] is None:
-        return Blob(reservation.sha256, reservation.size, media, acquired_at)
-    return replace(to_blob(load), created_at=acquired_at)
-
-
-async def _write_publication(
-    connection: Connection, load: Row, common: tuple[object, ...], blob: Blob, event: HoldingEvent
-) -> None:
-    """`common` is $1-$17. Raises `QuotaExceeded`, which rolls all of it back."""
-    if event.decision is DecisionKind.DUPLICATE:
-        await connection.execute(_PUBLISH_HELD, *common)
-        return
-    media = blob.media
-    if load["blob_id"] is None:
-        found = (media.media_type, media.width, media.height, media.frames, media.duration_ms, media.readable)
-        admitted = await connection.fetchval(_PUBLISH_NEW, *common, blob.size, *found)
-    else:
-        admitted = await connection.fetchval(_PUBLISH_KNOWN, *common, blob.size)
-    if not admitted:
-        raise QuotaExceeded
+def _looked_at(load: Row, found: MediaInfo) -> Blob:
+    """The blob of a load after another look at its bytes."""
+    known = to_blob(load)
+    return replace(known, media=standing_look(known.media, found))

@@ -7,15 +7,13 @@ from typing import TypeVar
 
 import asyncpg
 
-from service.adapters.postgres.database import Database, LockTimeout, Row, lock_of
+from service.adapters.postgres.database import Database, Row
+from service.adapters.postgres.errors import LockTimeout
+from service.adapters.postgres.locks import lock_of
 from service.domain.errors import IdempotencyInProgress, IdempotencyKeyReuse, Unavailable
 from service.ports.idempotency import Claim, Outcome, Replay
 
 Result = TypeVar("Result")
-
-STORE_CLAIM = """INSERT INTO idempotency (workspace_id, key, fingerprint, answer, created_at)
-    SELECT {workspace}, {key}, {fingerprint}, {answer}, {now} WHERE {key}::text IS NOT NULL"""
-"""The part of a write that stores the answer, if the request came with a key; format it with parameter names."""
 
 _ATTEMPTS = 3
 
@@ -38,7 +36,7 @@ def replay_of(row: Row, claim: Claim[Outcome] | None) -> Replay | None:
 
 
 def claim_parameters(claim: Claim[Outcome] | None, outcome: Outcome) -> tuple[str | None, bytes | None, bytes | None]:
-    """Key, fingerprint and answer for STORE_CLAIM."""
+    """Key, fingerprint and answer for a write."""
     return (None, None, None) if claim is None else (claim.key, claim.fingerprint, claim.render(outcome))
 
 

@@ -14,6 +14,13 @@ INSERT_EVENT = """INSERT INTO events
     (epoch, txid, seq, time, type, decision, workspace_id, entity_type, entity_id, ref_id, sha256, data)"""
 
 
+WRITE = f"""WITH event AS ({INSERT_EVENT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)),
+claim AS (
+    INSERT INTO idempotency (workspace_id, key, fingerprint, answer, created_at)
+    SELECT $7::bigint, $13, $14::bytea, $15::bytea, $4::timestamptz WHERE $13::text IS NOT NULL)"""
+"""How the one write of a decision begins: $1-$12 are the event's columns, $13-$15 the claim, if there is one."""
+
+
 def event_place(load: Row, seq: int = 0) -> Cursor:
     """The cursor of this transaction's event number `seq`."""
     return Cursor(load["epoch"], load["txid"], seq)

@@ -10,9 +10,12 @@ from typing import Any
 
 import asyncpg
 
-from service.adapters.postgres.database import Connection, lock_of, translated
+from service.adapters.postgres.database import SESSION, Connection
+from service.adapters.postgres.errors import translated
+from service.adapters.postgres.locks import lock_of
 
 _LOCK = lock_of("migration")
+_SESSION = {name: SESSION[name] for name in ("application_name", "timezone", "search_path")}
 _TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version    integer PRIMARY KEY,
@@ -53,7 +56,7 @@ async def migrate(connect: Mapping[str, Any]) -> list[str]:
     Raises `SchemaError` when an applied file has changed or the schema is newer than this release.
     """
     async with translated():
-        connection = await asyncpg.connect(**connect, timeout=10)
+        connection = await asyncpg.connect(**connect, timeout=10, server_settings=_SESSION)
         try:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)

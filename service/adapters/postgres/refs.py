@@ -7,13 +7,14 @@ from uuid import UUID
 
 import asyncpg
 
-from service.adapters.postgres.claims import STORE_CLAIM, attempt, claim_lock, claim_parameters, replay_of
-from service.adapters.postgres.database import Connection, Database, Row, lock_of
-from service.adapters.postgres.log import INSERT_EVENT, PLACE, event_columns, event_place
+from service.adapters.postgres.claims import attempt, claim_lock, claim_parameters, replay_of
+from service.adapters.postgres.database import Connection, Database, Row
+from service.adapters.postgres.locks import lock_of
+from service.adapters.postgres.log import INSERT_EVENT, PLACE, WRITE, event_columns, event_place
 from service.adapters.postgres.rows import ASKED_BLOB_COLUMNS, BLOB_COLUMNS, RESOLVED_REFS, to_blob, to_resolved_ref
 from service.domain.blob import Sha256
 from service.domain.decision import Decision, RoleState
-from service.domain.errors import BlobNotHeld, NotFound
+from service.domain.errors import BlobNotHeld, Rejected
 from service.domain.event import EventType, RefEvent
 from service.domain.ref import Ref, ResolvedRef
 from service.domain.slot import EntityKey
@@ -41,18 +42,23 @@ LEFT JOIN (
 ) AS occupant ON true
 """
 
+_OF_ENTITY = f"""
+SELECT e.version, live.* FROM entities e JOIN workspaces own ON own.id = e.workspace_id
+LEFT JOIN LATERAL (
+    {RESOLVED_REFS}
+    WHERE r.workspace_id = e.workspace_id AND r.entity_type = e.entity_type AND r.entity_id = e.entity_id
+        AND r.position IS NOT NULL AND ($4::text IS NULL OR r.role = $4) AND (r.role, r.position) > ($5, $6)
+    ORDER BY r.role, r.position LIMIT $7
+) AS live ON true
+WHERE own.slug = $1 AND e.entity_type = $2 AND e.entity_id = $3
+ORDER BY live.role, live.position"""
+
 # Every write takes the same first parameters, so that its parts can be put together:
 # $1-$12 the event's columns, $13-$15 the claim, $16 the entity's version, $17 role.
-_EVENT = f"event AS ({INSERT_EVENT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12))"
-_CLAIM = "claim AS ({})".format(
-    STORE_CLAIM.format(
-        workspace="$7::bigint", key="$13", fingerprint="$14::bytea", answer="$15::bytea", now="$4::timestamptz"
-    )
-)
 _ENTITY = """entity AS (
     INSERT INTO entities (workspace_id, entity_type, entity_id, version) VALUES ($7, $8, $9, $16)
     ON CONFLICT (workspace_id, entity_type, entity_id) DO UPDATE SET version = EXCLUDED.version)"""
-_COMMON = f"WITH {_EVENT}, {_CLAIM}, {_ENTITY}"
+_COMMON = f"{WRITE}, {_ENTITY}"
 _INSERT_REF = """INSERT INTO refs (id, workspace_id, entity_type, entity_id, role, position, state, visibility, blob_id,
         filename, alt, owner, created_at)
     VALUES ($10, $7, $8, $9, $17, $18, 'live', $19, (SELECT id FROM blobs WHERE sha256 = $11), $20, $21, $22, $4)"""
@@ -71,9 +77,7 @@ UPDATE refs SET visibility = $18, filename = $19, alt = $20, owner = $21 WHERE i
 _RELEASED = f"""{_COMMON},
 shifted AS ({_SHIFT.format(by="- 1", which="> $18")})
 {_TRASH.format(ref_id="$10", trashed_at="$4", purge_after="$19")}"""
-_NOOP = STORE_CLAIM.format(
-    workspace="$1::bigint", key="$2", fingerprint="$3::bytea", answer="$4::bytea", now="$5::timestamptz"
-)
+_NOOP = """INSERT INTO idempotency (workspace_id, key, fingerprint, answer, created_at) VALUES ($1, $2, $3, $4, $5)"""
 _REJECTED = f"""
 WITH fresh AS (
     INSERT INTO rejections AS r (actor, workspace_id, entity_type, entity_id, code, recorded_at)
@@ -95,33 +99,27 @@ class PostgresRefs:
         self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
     ) -> RefOutcome | Replay:
         """See the port. The rejection is committed before its error is raised."""
-        workspace = question.entity.workspace
-        workspace_id = await self.database.workspace_id(workspace)
-        if workspace_id is None:
-            raise NotFound(f"There is no workspace {workspace}.")
-        turn = _Turn(workspace_id, question, judge, claim)
-        result, decision = await attempt(self.database, workspace, claim, lambda: self._transaction(turn))
-        if decision is not None and decision.error is not None:
-            raise decision.error
+        result = await self._judged(question, judge, claim, carry_out=True)
+        if result is None:
+            raise RuntimeError("a change without an outcome")
         return result
 
+    @observed("refs.rehearse", layer="repo", span_name="SELECT refs")
+    async def rehearse(
+        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
+    ) -> Replay | None:
+        """See the port."""
+        result = await self._judged(question, judge, claim, carry_out=False)
+        return result if isinstance(result, Replay) else None
+
     @observed("refs.of_entity", layer="repo", span_name="SELECT refs")
-    async def of_entity(self, entity: EntityKey, role: str | None = None) -> EntityRefs:
+    async def of_entity(
+        self, entity: EntityKey, role: str | None = None, after: tuple[str, int] = ("", 0), limit: int = 500
+    ) -> EntityRefs:
         """See the port: one statement, so that version and refs belong together."""
-        rows = await self.database.fetch(
-            f"""SELECT e.version, live.* FROM entities e JOIN workspaces own ON own.id = e.workspace_id
-            LEFT JOIN LATERAL ({RESOLVED_REFS} WHERE r.workspace_id = e.workspace_id AND r.entity_type = e.entity_type
-                AND r.entity_id = e.entity_id AND r.position IS NOT NULL AND ($4::text IS NULL OR r.role = $4)
-            ) AS live ON true
-            WHERE own.slug = $1 AND e.entity_type = $2 AND e.entity_id = $3
-            ORDER BY live.role, live.position""",
-            entity.workspace,
-            entity.type,
-            entity.id,
-            role,
-        )
+        rows = await self.database.fetch(_OF_ENTITY, entity.workspace, entity.type, entity.id, role, *after, limit + 1)
         refs = tuple(to_resolved_ref(row) for row in rows if row["id"] is not None)
-        return EntityRefs(rows[0]["version"] if rows else 0, refs)
+        return EntityRefs(rows[0]["version"] if rows else 0, refs[:limit], len(refs) > limit)
 
     @observed("refs.find", layer="repo", span_name="SELECT refs")
     async def find(self, workspace: str, ref_id: UUID) -> ResolvedRef | None:
@@ -139,7 +137,17 @@ class PostgresRefs:
         )
         return tuple(to_resolved_ref(row) for row in rows)
 
-    async def _transaction(self, turn: _Turn) -> tuple[RefOutcome | Replay, Decision | None]:
+    async def _judged(
+        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None, *, carry_out: bool
+    ) -> RefOutcome | Replay | None:
+        workspace = question.entity.workspace
+        turn = _Turn(await self.database.require_workspace_id(workspace), question, judge, claim, carry_out)
+        result, error = await attempt(self.database, workspace, claim, lambda: self._transaction(turn))
+        if error is not None:
+            raise error
+        return result
+
+    async def _transaction(self, turn: _Turn) -> tuple[RefOutcome | Replay | None, Rejected | None]:
         async with self.database.locked(turn.locks()) as connection:
             load = await connection.fetchrow(_LOAD, *turn.load_parameters())
             if load is None:
@@ -148,7 +156,9 @@ class PostgresRefs:
                 return replay, None
             occupant = None if load["id"] is None else to_resolved_ref(load)
             decision = turn.judge(_role_state(load, occupant))
-            return await _carry_out(connection, turn, load, occupant, decision), decision
+            if decision.error is None and not turn.carry_out:
+                return None, None
+            return await _carry_out(connection, turn, load, occupant, decision), decision.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +169,7 @@ class _Turn:
     question: RoleQuestion
     judge: RoleJudge
     claim: Claim[RefOutcome] | None
+    carry_out: bool
 
     def locks(self) -> list[int]:
         """The key's lock, the entity's, the hash's: in this order everywhere, so that nobody waits in a circle."""

@@ -52,6 +52,11 @@ class S3Config:
         return self.patience + size / self.slowest_upload
 
 
+def wants_checksums() -> bool:
+    """Whether AWS_REQUEST_CHECKSUM_CALCULATION, or the usual configuration file, leaves checksums on."""
+    return bool(_session().get_config_variable("request_checksum_calculation") != "when_required")
+
+
 @contextlib.asynccontextmanager
 async def connect(config: S3Config) -> AsyncIterator[S3Client]:
     """Yield a client; no request is sent yet."""

@@ -28,8 +28,10 @@ _SOURCE_ONLY = ("groups", "parts")
 
 
 def build_document() -> Json:
-    """The whole document, the same at every call."""
+    """The whole document, the same at every call. Raises `ValueError` where the sources and the code disagree."""
     source, texts = _load("api.yaml"), _load("problems.yaml")
+    if untold := PROBLEMS.keys() ^ texts.keys():
+        raise ValueError(f"Not in both problems.py and problems.yaml: {', '.join(sorted(untold))}.")
     components = source["components"]
     generated = {**document_schemas(), **problem_schemas(texts)}
     components["schemas"] = dict(sorted(_merged(generated, components["schemas"]).items()))
@@ -57,14 +59,14 @@ def document_yaml() -> str:
     return yaml.dump(build_document(), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(yaml.CSafeDumper):
     """Writes everything where it stands, long texts as lines."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - what is shared in memory is repeated in the file
         return True
 
 
-def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _write_text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 

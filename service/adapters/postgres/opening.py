@@ -1,0 +1,38 @@
+"""What must hold before anything is read or written: this release's schema, and a log that goes on after its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.adapters.postgres.database import Connection, Database
+from service.adapters.postgres.migration import SchemaError, pending_migrations
+from service.domain.errors import Unavailable
+
+# A cluster that was dumped and restored counts its transactions anew: events from there on belong to a new epoch.
+# Sent as one message, which is one transaction.
+_OPEN_EPOCH = """
+SELECT pg_advisory_xact_lock(hashtextextended('refkeep epoch', 0));
+INSERT INTO epochs (epoch) SELECT max(epoch) + 1 FROM epochs
+HAVING (SELECT txid FROM events ORDER BY epoch DESC, txid DESC LIMIT 1) >= pg_current_xact_id()::text::bigint
+    AND (SELECT epoch FROM events ORDER BY epoch DESC LIMIT 1) = max(epochs.epoch)"""
+
+
+async def open_database(connect: Mapping[str, Any], pool_size: int) -> Database:
+    """A database that serves nothing until its schema is this release's."""
+    return await Database.open(connect, pool_size, prepare)
+
+
+async def prepare(connection: Connection) -> None:
+    """Check the schema and open the epoch. Raises `Unavailable` with what to do about it."""
+    await _check_schema(connection)
+    await connection.execute(_OPEN_EPOCH)
+
+
+async def _check_schema(connection: Connection) -> None:
+    try:
+        pending = await pending_migrations(connection)
+    except SchemaError as error:
+        raise Unavailable(str(error)) from error
+    if pending:
+        raise Unavailable(f"The schema lacks {', '.join(pending)}: run `refkeep migrate`, or start with --migrate.")

@@ -1,0 +1,101 @@
+"""The service's own description: served as it is written, readable with no network, with examples that work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.parts.caller import Caller, problem
+
+FILE = Path(__file__).parents[2] / "openapi.yaml"
+DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text())
+PATH_PARAMETERS = {
+    parameter["name"]: parameter["example"]
+    for parameter in DOCUMENT["components"]["parameters"].values()
+    if parameter["in"] == "path"
+}
+
+
+class Addresses(HTMLParser):
+    """Everything that a page may fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, _tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attributes if name in {"src", "href", "apidescriptionurl"}]
+
+
+def request_examples() -> Iterator[tuple[str, str, str, Any]]:
+    """Method, path, media type and body of every documented request, in the document's order."""
+    for template, item in DOCUMENT["paths"].items():
+        for method in ("post", "put"):
+            contents = item.get(method, {}).get("requestBody", {}).get("content", {})
+            for media_type, content in contents.items():
+                for example in content["examples"].values():
+                    value = example.get("value", DOCUMENT["components"]["examples"]["text"]["value"])
+                    yield method, template.format(**PATH_PARAMETERS), media_type, value
+
+
+def send(http: httpx.Client, method: str, path: str, media_type: str, value: Any) -> httpx.Response:
+    match media_type:
+        case "application/json":
+            return http.request(method, path, json=value)
+        case "multipart/form-data":
+            fields = {name: text for name, text in value.items() if name != "file"}
+            return http.request(method, path, data=fields, files={"file": ("hello.txt", value["file"])})
+        case _:
+            return http.request(method, path, content=value, headers={"content-type": "text/plain"})
+
+
+def test_every_documented_request_succeeds_in_a_new_workspace(acme: Caller) -> None:
+    tried = 0
+    for method, path, media_type, value in request_examples():
+        response = send(acme.http, method, path, media_type, value)
+        assert response.status_code in {200, 201}, (method, path, media_type, response.text)
+        tried += 1
+    assert tried >= 10
+
+
+def test_the_document_is_served_as_it_is_written(anyone: Caller) -> None:
+    response = anyone.http.get("/openapi.json")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == DOCUMENT
+
+
+def test_the_page_needs_no_other_server(anyone: Caller) -> None:
+    page = anyone.http.get("/docs")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    addresses = Addresses()
+    addresses.feed(page.text)
+    fetched = {address for address in addresses.found if not address.startswith("data:")}
+    assert len(fetched) == 3
+    for address in fetched:
+        assert address.startswith("/"), address
+        assert anyone.http.get(address).status_code == 200, address
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+    assert not any(scheme in policy for scheme in ("http:", "https:", "*"))
+
+
+@pytest.mark.parametrize(
+    "asset", ["scalar-api-reference.js", "favicon.ico", "__init__.py", "%2e%2e", "..%2f__init__.py"]
+)
+def test_the_page_brings_no_file_beside_the_two_it_needs(anyone: Caller, asset: str) -> None:
+    problem(anyone.http.get(f"/docs/{asset}"), 404, "not-found")
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if not path.startswith("/docs/")])
+def test_a_path_allows_what_it_documents(anyone: Caller, path: str) -> None:
+    methods = {method.upper() for method in DOCUMENT["paths"][path] if method != "parameters"}
+    address = path.format(**PATH_PARAMETERS)
+    for response in (anyone.http.options(address), anyone.http.request("PATCH", address)):
+        assert set(response.headers["allow"].split(", ")) == methods | {"OPTIONS"}, response
