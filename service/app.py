@@ -45,7 +45,7 @@ from service.ports.prober import Prober
 from service.ports.storage import Storage
 from service.router.api import create_api, operations_by_route
 from service.router.callers import Callers
-from service.router.gateway import App, Gateway, Receive, Scope, Send, only_canonical
+from service.router.gateway import App, Gateway, Receive, Scope, Send, guarded, with_head
 from service.router.operations import Operations
 from service.router.problems import problem_answer
 from service.router.use_cases import UseCases
@@ -152,7 +152,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
     api = create_api(_use_cases(settings, policies, callers, parts), operations)
     return Gateway(
         delivery,
-        instrument(only_canonical(api), [Route(*route) for route in operations_by_route()]),
+        instrument(guarded(with_head(api)), [Route(*route) for route in operations_by_route()]),
         lambda scope: match(scope) is not None,
     )
 

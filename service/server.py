@@ -53,6 +53,11 @@ class AddressUnavailable(RuntimeError):
     """Nothing can listen on this host and port; `str(error)` says why."""
 
 
+def check_address(settings: Settings) -> None:
+    """Raise `AddressUnavailable` unless this host and port can be listened on, within a moment."""
+    _await_address(settings.host, settings.port)
+
+
 def serve(settings: Settings, build_app: AppBuilder) -> None:
     """Serve until SIGTERM or SIGINT, from the main thread; returns after a stop in order.
 

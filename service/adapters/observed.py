@@ -151,6 +151,10 @@ class ObservedProber:
         with timed("parse"):
             return await self._prober.probe(path)
 
+    def knows(self, media_type: str) -> bool:
+        """Whether bytes of this type are recognised."""
+        return self._prober.knows(media_type)
+
     async def warm(self) -> None:
         """Start what probing needs."""
         await self._prober.warm()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from service.application.lifetimes import Lifetimes
 from service.application.staging import Staged, stage
-from service.domain.blob import MediaInfo, Sha256
+from service.domain.blob import UNRECOGNISED, MediaInfo, Sha256
 from service.domain.decision import HoldingState, decide_hold
 from service.domain.errors import DigestMismatch, MediaTypeMismatch, RefkeepError, TooLarge
 from service.domain.event import Actor, HoldingEvent
@@ -82,13 +82,20 @@ class UploadBlob:
             if upload.sha256 not in {None, staged.sha256}:
                 raise DigestMismatch(str(upload.sha256), staged.sha256)
             media = await self.prober.probe(staged.object.path)
-            _check_claim(upload.media_type, media.media_type)
+            self._check_claim(upload.media_type, media.media_type)
             received = Received(staged.sha256, staged.size, media)
             if admit is not None and (replay := await admit(received)) is not None:
                 return replay
             return await self._keep(upload, staged, media, None if claim is None else claim.about(staged.sha256))
         finally:
-            await staged.object.cancel()
+            await asyncio.shield(staged.object.cancel())
+
+    def _check_claim(self, claim: str | None, found: str) -> None:
+        """Raises `MediaTypeMismatch`; bytes that nobody recognises may be of a type that nobody here knows."""
+        claimed = (claim or "").partition(";")[0].strip().lower()
+        recognised = found != UNRECOGNISED or self.prober.knows(claimed)
+        if recognised and is_lie(claimed, found):
+            raise MediaTypeMismatch(claimed, found)
 
     async def _keep(
         self, upload: Upload, staged: Staged, media: MediaInfo, claim: Claim[BlobOutcome] | None
@@ -134,8 +141,11 @@ class UploadBlob:
             return
 
 
-def _check_claim(claimed: str | None, found: str) -> None:
-    """Only an image, video or audio claim of another top-level type is a lie worth refusing."""
-    top = "" if claimed is None else claimed.partition("/")[0].strip().lower()
-    if claimed is not None and top in _CLAIMS_CHECKED and top != found.partition("/")[0]:
-        raise MediaTypeMismatch(claimed, found)
+def is_lie(claimed: str, found: str) -> bool:
+    """Whether a claim is of an image, video or audio type, and the bytes are of another top-level type.
+
+    Sound alone in a container of video goes by the container's usual name, which is no lie.
+    """
+    (top, _, subtype), (found_top, _, found_subtype) = claimed.partition("/"), found.partition("/")
+    same_container = {top, found_top} == {"audio", "video"} and subtype == found_subtype
+    return top in _CLAIMS_CHECKED and top != found_top and not same_container

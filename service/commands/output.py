@@ -54,10 +54,11 @@ def _plain_errors() -> Iterator[None]:
     from service.adapters.postgres.migration import SchemaError
     from service.domain.errors import RefkeepError
     from service.schemas.policy_file import PolicyFileError
+    from service.server import AddressUnavailable
 
     try:
         yield
-    except (RefkeepError, EmbeddedPostgresError, SchemaError, PolicyFileError) as error:
+    except (AddressUnavailable, RefkeepError, EmbeddedPostgresError, SchemaError, PolicyFileError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -59,10 +59,11 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
     from service.app import Deployment, create_app
     from service.commands.demo import DEMO, greet, prepare_demo
     from service.schemas.policy_file import load_policies
-    from service.server import AddressUnavailable
+    from service.server import check_address
     from service.server import serve as run_server
 
     load_policies(settings.policies)
+    check_address(settings)
     with ExitStack() as stack:
         url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
         if migrate_first:
@@ -72,7 +73,4 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
             credentials = asyncio.run(prepare_demo(settings, url))
             defaults = {credentials.id: DEMO}
             greet(settings, credentials)
-        try:
-            run_server(settings, partial(create_app, Deployment(settings, url, defaults)))
-        except AddressUnavailable as error:
-            raise click.ClickException(str(error)) from error
+        run_server(settings, partial(create_app, Deployment(settings, url, defaults)))

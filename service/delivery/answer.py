@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import perf_counter
+from urllib.parse import quote
 
 from service.delivery.asgi import Headers, Scope, request_headers
 from service.delivery.ranges import ByteRange
 from service.delivery.routes import Route
 from service.ports.storage import ByteStream
+
+_PATH = "/%:@!$&'()*+,;=-._~"
 
 
 @dataclass(slots=True)
@@ -22,7 +25,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request for bytes, as far as delivery cares; `headers` by lower-case name, `path` percent-decoded."""
+    """A request for bytes, as far as delivery cares; `headers` by lower-case name, `path` as it was sent."""
 
     route: Route
     request_id: str
@@ -34,7 +37,8 @@ class Request:
     @classmethod
     def of(cls, scope: Scope, route: Route, request_id: str) -> Request:
         """Read what delivery needs from `scope`."""
-        return cls(route, request_id, scope["method"], scope["path"], request_headers(scope))
+        path = scope.get("raw_path") or scope["path"].encode()
+        return cls(route, request_id, scope["method"], quote(path, safe=_PATH), request_headers(scope))
 
 
 @dataclass(frozen=True, slots=True)

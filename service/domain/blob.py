@@ -12,6 +12,9 @@ from service.domain.errors import BadHash
 Sha256 = NewType("Sha256", str)
 """64 lower-case hexadecimal digits."""
 
+UNRECOGNISED = "application/octet-stream"
+"""The media type of bytes that say nothing of themselves."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -35,8 +35,8 @@ class BadName(RefkeepError):
 
     code = "bad-request"
 
-    def __init__(self, what: str, text: str) -> None:
-        super().__init__(f"{text[:80]!r} is no valid {what}.")
+    def __init__(self, what: str, text: str, form: str | None = None) -> None:
+        super().__init__(f"{text[:80]!r} is no valid {what}" + ("." if form is None else f": it must match {form}."))
         self.what = what
 
     def members(self) -> dict[str, object]:

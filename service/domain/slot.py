@@ -50,5 +50,5 @@ def parse_position(text: str) -> int:
 
 def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:
     if pattern.fullmatch(text) is None:
-        raise BadName(what, text)
+        raise BadName(what, text, pattern.pattern)
     return text

@@ -21,6 +21,9 @@ class Prober(Protocol):
         be started at all.
         """
 
+    def knows(self, media_type: str) -> bool:
+        """Whether `probe` would recognise bytes of this type."""
+
     async def warm(self) -> None:
         """Start what the first `probe` needs, so that it does not pay for it. Idempotent."""
 

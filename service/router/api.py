@@ -56,7 +56,7 @@ def _options_handlers() -> list[HTTPRouteHandler]:
 
 
 def _options_handler(path: str, methods: list[str]) -> HTTPRouteHandler:
-    allow = ", ".join(sorted([*methods, "OPTIONS"]))
+    allow = ", ".join(sorted([*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])]))
 
     @route(path, http_method="OPTIONS", status_code=204, sync_to_thread=False)
     def say_allowed() -> Response[None]:

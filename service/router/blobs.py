@@ -5,7 +5,7 @@ from __future__ import annotations
 from litestar import Response, delete, get, post, put
 
 from service.domain.blob import Sha256, parse_sha256
-from service.domain.errors import BadHash, BadRequest, NotFound
+from service.domain.errors import BadHash, BadRequest, NotFound, TooLarge
 from service.ports.access import Scope
 from service.router.answers import answer, respond, respond_to
 from service.router.body import parse_content_length, read_json
@@ -32,9 +32,11 @@ async def put_blob(request: HttpRequest, use: UseCases, sha256: str) -> Response
     expected = parse_sha256(sha256)
     _refuse_query(request)
     present = present_blob(use.present)
+    upload = upload_of(caller, raw_body(request, use.max_upload_bytes), use.max_upload_bytes, expected)
+    if (upload.declared or 0) > upload.max_bytes:
+        raise TooLarge(upload.declared, upload.max_bytes)
     if (early := await _held_already(request, use, caller, expected)) is not None:
         return early
-    upload = upload_of(caller, raw_body(request, use.max_upload_bytes), use.max_upload_bytes, expected)
     return respond_to(await use.upload_blob(upload, claim_of(request, present)), present)
 
 

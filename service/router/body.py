@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import new
 from typing import ClassVar, TypeVar
 
 import anyio
 import msgspec
 
-from service.domain.blob import Sha256
 from service.domain.errors import BadRequest, DigestMismatch, RefkeepError, TooLarge
 
 Receive = Callable[[], Awaitable[Mapping[str, object]]]
@@ -96,14 +95,19 @@ async def body_chunks(
             yield chunk
 
 
-async def verified(chunks: AsyncIterator[bytes], expected: Sha256) -> AsyncIterator[bytes]:
-    """The same chunks; raises `DigestMismatch` at their end unless they hash to `expected`."""
-    digest = sha256()
+async def verified(chunks: AsyncIterator[bytes], promised: Mapping[str, bytes]) -> AsyncIterator[bytes]:
+    """The same chunks; raises `DigestMismatch` at their end unless each digest that is promised is theirs.
+
+    `promised` are digests by the names of RFC 9530: `sha-256`, `sha-512`.
+    """
+    running = {name: new(name.replace("-", "")) for name in promised}
     async for chunk in chunks:
-        digest.update(chunk)
+        for digest in running.values():
+            digest.update(chunk)
         yield chunk
-    if digest.hexdigest() != expected:
-        raise DigestMismatch(expected, digest.hexdigest())
+    for name, digest in running.items():
+        if digest.digest() != promised[name]:
+            raise DigestMismatch(promised[name].hex(), digest.hexdigest())
 
 
 async def read_json(

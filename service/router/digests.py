@@ -6,27 +6,28 @@ from typing import cast
 
 import http_sf
 
-from service.domain.blob import Sha256
 from service.domain.errors import BadRequest
 
-_SHA256_BYTES = 32
+ALGORITHMS = {"sha-256": 32, "sha-512": 64}
+"""The active algorithms of RFC 9530 §5 and the bytes of their digests; others are ignored, as it asks."""
 
 
-def parse_digest(field: str, value: str | None) -> Sha256 | None:
-    """Return the SHA-256 that the field promises, None when it is absent or names other algorithms only.
+def parse_digests(field: str, value: str | None) -> dict[str, bytes]:
+    """Return the digests that the field promises, by algorithm; empty when it is absent or names none that is known.
 
     `value` is a dictionary of byte sequences (RFC 9530 §2, RFC 9651 §3.2), several lines of the field joined with a
-    comma; `field` names it in the sentence. Raises `BadRequest` when it is malformed or its SHA-256 is not 32 bytes.
+    comma; `field` names it in the sentence. Raises `BadRequest` when it is malformed or a digest has the wrong length.
     In a multipart request the field speaks of the whole body, not of the file in it: do not compare it with the file.
     """
-    if value is None:
-        return None
-    digest = _members(field, value).get("sha-256")
-    if digest is None:
-        return None
-    if not isinstance(digest, bytes) or len(digest) != _SHA256_BYTES:
-        raise BadRequest(f"{field}: sha-256 must be 32 bytes in base64 between colons.")
-    return Sha256(digest.hex())
+    members = {} if value is None else _members(field, value)
+    known = {name: digest for name, digest in members.items() if name in ALGORITHMS}
+    return {name: _checked(field, name, digest) for name, digest in known.items()}
+
+
+def _checked(field: str, name: str, digest: object) -> bytes:
+    if not isinstance(digest, bytes) or len(digest) != ALGORITHMS[name]:
+        raise BadRequest(f"{field}: {name} must be {ALGORITHMS[name]} bytes in base64 between colons.")
+    return digest
 
 
 def _members(field: str, value: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from litestar.types import ExceptionHandlersMap
 from service.domain.errors import RefkeepError
 from service.observability import current
 from service.router.intake import HttpRequest
-from service.router.problems import problem_answer
+from service.router.problems import instance_of, problem_answer
 
 
 def refused(request: HttpRequest, error: RefkeepError) -> Response[bytes]:
@@ -23,7 +23,7 @@ def unrouted(request: HttpRequest, error: HTTPException) -> Response[bytes]:
         return _problem(request, error, "not-found", "Nothing is here.")
     if isinstance(error, MethodNotAllowedException):
         response = _problem(request, error, "method-not-allowed", f"{request.method} is not allowed here.")
-        response.headers["allow"] = (error.headers or {}).get("allow", "")
+        response.headers["allow"] = _with_head((error.headers or {}).get("allow", ""))
         return response
     if error.status_code >= 500:
         return crashed(request, error)
@@ -52,6 +52,12 @@ def _problem(
     observation = current()
     if observation is not None:
         observation.note_failure(error)
-    status, headers, body = problem_answer(code, detail, request.scope["path"], members)
+    status, headers, body = problem_answer(code, detail, instance_of(request.scope), members)
     named = {name.decode(): value.decode() for name, value in headers if name != b"content-length"}
     return Response(body, status_code=status, headers=named, media_type=named.pop("content-type"))
+
+
+def _with_head(allow: str) -> str:
+    """The framework's list, and HEAD where there is GET."""
+    methods = set(allow.split(", "))
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.router.paths import is_canonical
-from service.router.problems import problem_answer
+from service.router.admission import refusal_of
+from service.router.problems import instance_of, problem_answer
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,22 +26,42 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass the lifespan on."""
-        if scope["type"] == "http" and self.is_delivery(scope):
+        if scope["type"] == "http" and self.is_delivery(scope) and _refusal_of(scope) is None:
             await self.delivery(scope, receive, send)
         else:
             await self.api(scope, receive, send)
 
 
-def only_canonical(app: App) -> App:
-    """`app` for paths in their one spelling, 404 for any other."""
+def guarded(app: App) -> App:
+    """`app` for requests that are fit to be handled; a problem for the others."""
 
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        raw_path = scope.get("raw_path") or scope.get("path", "").encode()
-        if scope["type"] != "http" or is_canonical(raw_path):
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = _refusal_of(scope) if scope["type"] == "http" else None
+        if refusal is None:
             await app(scope, receive, send)
             return
-        status, headers, body = problem_answer("not-found", "Nothing is here.", scope["path"])
+        status, headers, body = problem_answer(*refusal, instance_of(scope))
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    return guarded
+    return guard
+
+
+def with_head(app: App) -> App:
+    """`app` with HEAD wherever it has GET: the same answer without its body (RFC 9110 §9.3.2)."""
+
+    async def headed(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await app({**scope, "method": "GET"}, receive, send_head)
+        else:
+            await app(scope, receive, send)
+
+    return headed
+
+
+def _refusal_of(scope: Scope) -> tuple[str, str] | None:
+    raw_path = scope.get("raw_path") or scope["path"].encode()
+    return refusal_of(raw_path, scope["http_version"], scope["headers"])

@@ -21,7 +21,7 @@ from service.ports.idempotency import Claim, Outcome
 from service.router.answers import Answer, stored
 from service.router.body import body_chunks, parse_content_length, read_json, verified
 from service.router.callers import Caller
-from service.router.digests import parse_digest
+from service.router.digests import parse_digests
 from service.router.filenames import clean_filename
 from service.router.idempotency import parse_idempotency_key
 from service.router.multipart import FIELDS, UploadForm, is_form, open_form
@@ -75,18 +75,22 @@ def content_type(request: HttpRequest) -> str:
 
 def raw_body(request: HttpRequest, limit: int) -> Bytes:
     """The body as it is. Raises `BadRequest` for its digests; reading it raises what `body_chunks` raises."""
-    declared = _declared(request)
+    _refuse_parts_and_codings(request)
+    declared, promised = _declared(request), _promised(request)
+    named = promised.pop("sha-256", None)  # what the bytes are named by is computed anyway
     chunks = body_chunks(request.receive, limit=limit, declared=declared)
-    return Bytes(timed_stream("receive", chunks), declared, _digest(request), content_type(request) or None)
+    chunks = timed_stream("receive", verified(chunks, promised) if promised else chunks)
+    digest = None if named is None else Sha256(named.hex())
+    return Bytes(chunks, declared, digest, content_type(request) or None)
 
 
 async def read_form(request: HttpRequest, limit: int, known: frozenset[str] = FIELDS) -> tuple[AttachFields, Bytes]:
     """The text parts and the file of a form; its digests are of the whole body (RFC 9530). Raises `BadRequest`."""
+    _refuse_parts_and_codings(request)
     declared = _declared(request)
-    most = max(limit, declared or 0) + _FORM_OVERHEAD  # a declared length is for the use case to refuse, on record
-    chunks = body_chunks(request.receive, limit=most, declared=declared)
-    if (digest := _digest(request)) is not None:
-        chunks = verified(chunks, digest)
+    chunks = body_chunks(request.receive, limit=limit + _FORM_OVERHEAD, declared=declared)
+    if promised := _promised(request):
+        chunks = verified(chunks, promised)
     form: UploadForm = await open_form(request.headers["content-type"], chunks, known)
     at_least = None if declared is None else max(declared - _FORM_OVERHEAD, 0)
     file = timed_stream("receive", form.file)
@@ -172,16 +176,19 @@ def _fields(members: dict[str, str]) -> AttachFields:
     return members_as(AttachFields, members)
 
 
-def _digest(request: HttpRequest) -> Sha256 | None:
-    """The SHA-256 that `Content-Digest` or `Repr-Digest` promises for a raw body.
+def _promised(request: HttpRequest) -> dict[str, bytes]:
+    """The digests of `Content-Digest` and `Repr-Digest`. Raises `BadRequest` when they differ."""
+    promised: dict[str, bytes] = {}
+    for field in ("content-digest", "repr-digest"):
+        for name, digest in parse_digests(field, ", ".join(request.headers.getall(field, [])) or None).items():
+            if promised.setdefault(name, digest) != digest:
+                raise BadRequest("Content-Digest and Repr-Digest name different bytes.")
+    return promised
 
-    Raises `BadRequest` when they differ.
-    """
-    digests = {
-        digest
-        for field in ("content-digest", "repr-digest")
-        if (digest := parse_digest(field, ", ".join(request.headers.getall(field, [])) or None)) is not None
-    }
-    if len(digests) > 1:
-        raise BadRequest("Content-Digest and Repr-Digest name different bytes.")
-    return next(iter(digests), None)
+
+def _refuse_parts_and_codings(request: HttpRequest) -> None:
+    """Bytes are kept as they come: a part or a coding of a file would pass for the file (RFC 9110 §14.5, §8.4)."""
+    if "content-range" in request.headers:
+        raise BadRequest("Send the whole file: Content-Range is not taken.")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise BadRequest("Send the bytes themselves: no Content-Encoding is taken.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -61,6 +64,12 @@ PROBLEMS = {
 }
 
 Headers = list[tuple[bytes, bytes]]
+
+
+def instance_of(scope: Mapping[str, Any]) -> str:
+    """The `instance` of a problem: the path of an ASGI scope as it was sent, a URI reference (RFC 9457 §3.1.5)."""
+    raw_path: bytes = scope.get("raw_path") or b"/"
+    return quote(raw_path, safe="/%:@!$&'()*+,;=-._~")
 
 
 def problem_answer(

@@ -10,7 +10,8 @@ from litestar import Response, get
 
 from service.domain.blob import parse_sha256
 from service.domain.errors import BadName, NotFound
-from service.domain.slot import parse_name
+from service.domain.event import DecisionKind
+from service.domain.slot import parse_entity_id, parse_name
 from service.ports.access import Scope
 from service.ports.feed import EventFilter
 from service.router.answers import answer, respond
@@ -32,10 +33,14 @@ class EventQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entity_id: str | None = None
     ref_id: UUID | None = None
     sha256: str | None = None
-    decision: str | None = None
+    decision: DecisionKind | None = None
 
     def wanted(self) -> EventFilter:
-        """What to narrow the feed to. Raises `BadHash`."""
+        """What to narrow the feed to. Raises `BadHash`, `BadName`."""
+        if self.entity_type is not None:
+            parse_name(self.entity_type, "entity_type")
+        if self.entity_id is not None:
+            parse_entity_id(self.entity_id)
         sha256 = None if self.sha256 is None else parse_sha256(self.sha256)
         return EventFilter(self.entity_type, self.entity_id, self.ref_id, sha256, self.decision)
 

@@ -12,6 +12,7 @@ import pytest
 
 from service.adapters.postgres.database import Database
 from service.domain.blob import Sha256
+from service.domain.decision import Attach, Release
 from service.domain.errors import BlobInUse, BlobNotHeld, NotFound, Rejected, RoleFull, VersionConflict
 from service.domain.event import DecisionKind, HoldingEvent, RefEvent
 from service.ports.blobs import Published
@@ -176,9 +177,10 @@ async def test_of_those_who_saw_the_same_version_one_wins(ledger: Ledger) -> Non
     workspace = await ledger.workspace()
     entity, sha256 = book(workspace), await ledger.hold(workspace)
     await ledger.attach(attach(entity, "pages", sha256))
-    commands = [attach(entity, "pages", sha256, 0, shift=True, version=1) for _ in range(CROWD // 2)]
+    inserts = [attach(entity, "pages", sha256, 0, shift=True, version=1) for _ in range(CROWD // 2)]
     releases = [release(entity, "pages", 0, version=1) for _ in range(CROWD // 2)]
-    results = await outcomes(ledger.change(command) for command in [*commands, *releases])
+    commands: list[Attach | Release] = [*inserts, *releases]
+    results = await outcomes(ledger.change(command) for command in commands)
     assert Counter(isinstance(result, VersionConflict) for result in results)[False] == 1
     assert (await ledger.refs.of_entity(entity)).version == 2
 

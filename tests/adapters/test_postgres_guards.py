@@ -74,9 +74,7 @@ async def test_a_blob_cannot_name_an_object_that_is_not_live(database: Database,
         )
 
 
-@pytest.mark.parametrize(
-    ("state", "forbidden"), [("live", "pending"), ("condemned", "pending"), ("condemned", "live")]
-)
+@pytest.mark.parametrize(("state", "forbidden"), [("live", "pending"), ("condemned", "pending"), ("condemned", "live")])
 async def test_an_object_never_moves_back(database: Database, ledger: Ledger, state: str, forbidden: str) -> None:
     moved = await object_in(database, ledger, state)
     with pytest.raises(asyncpg.CheckViolationError):
@@ -206,8 +204,8 @@ async def test_a_key_bound_to_a_workspace_is_no_operators(database: Database, le
 async def test_a_new_holding_is_looked_at_when_its_lease_ends(database: Database, ledger: Ledger) -> None:
     sha256 = await ledger.hold(await ledger.workspace())
     [row] = await database.fetch(
-        "SELECT r.due, h.lease_until, h.acquired_at FROM holding_reviews r JOIN holdings h USING (workspace_id, blob_id) "
-        "JOIN blobs b ON b.id = h.blob_id WHERE b.sha256 = $1",
+        "SELECT r.due, h.lease_until, h.acquired_at FROM holding_reviews r "
+        "JOIN holdings h USING (workspace_id, blob_id) JOIN blobs b ON b.id = h.blob_id WHERE b.sha256 = $1",
         bytes.fromhex(sha256),
     )
     assert row["due"] == row["lease_until"] == row["acquired_at"] + LEASE

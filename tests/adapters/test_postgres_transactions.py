@@ -329,7 +329,8 @@ async def test_text_that_postgres_cannot_keep_is_the_callers_mistake(database_ur
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "日本語", "👩‍👩‍👧‍👦", "\uffff\ufffe", "e\u0301", "\u202eright to left", "\U0010ffff", "'; --", "\\u0000"]
+    "text",
+    ["", " ", "日本語", "👩‍👩‍👧‍👦", "\uffff\ufffe", "e\u0301", "\u202eright to left", "\U0010ffff", "'; --", "\\u0000"],
 )
 async def test_odd_text_comes_back_as_it_went_in(ledger: Ledger, text: str) -> None:
     workspace = await ledger.workspace()

@@ -70,7 +70,9 @@ async def test_a_workspace_begins_empty(ledger: Ledger) -> None:
     assert (made.slug, made.max_bytes, made.max_items) == ("made-by-ensure", None, None)
     assert (made.used_bytes, made.used_items) == (0, 0)
     assert await ledger.workspaces.find("made-by-ensure") == made
+    assert await ledger.workspaces.exists("made-by-ensure")
     assert await ledger.workspaces.find("nobody") is None
+    assert not await ledger.workspaces.exists("nobody")
 
 
 async def test_ensure_leaves_a_workspace_as_it_is(ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from service.domain.blob import MediaInfo, Sha256
-from service.domain.decision import HoldingState, decide_renewal
+from service.domain.decision import HoldingState, decide_grant, decide_renewal
 from service.domain.errors import BlobInUse, IdempotencyKeyReuse, NotFound, QuotaExceeded, Unavailable
 from service.domain.event import DecisionKind, EventType, HoldingEvent, evolve_holding
 from service.ports.blobs import HoldingJudge
@@ -284,6 +284,72 @@ async def test_a_renewal_answers_with_the_blob_as_it_is_found(ledger: Ledger) ->
     sha256 = await ledger.hold(workspace)
     outcome = fresh_blob((await ledger.blobs.renew(workspace, [sha256], renewal()))[sha256])
     assert outcome.blob == await ledger.blobs.find(workspace, sha256)
+
+
+async def test_bytes_that_came_again_may_mend_what_was_found_in_them(ledger: Ledger) -> None:
+    workspace, sha256 = await ledger.workspace(), new_hash()
+    failed = MediaInfo("image/png", readable=False)
+    await ledger.publish(workspace, sha256, media=failed)
+    for seen, standing in ((failed, failed), (IMAGE, IMAGE), (failed, IMAGE)):
+        renewed = await ledger.blobs.renew(workspace, [sha256], renewal(), found=seen)
+        assert fresh_blob(renewed[sha256]).blob.media == standing
+        found = await ledger.blobs.find(workspace, sha256)
+        assert found is not None
+        assert found.media == standing
+
+
+# --- grant ------------------------------------------------------------------------------------------------------------
+
+
+def grant_judge(workspace: str, sha256: Sha256) -> HoldingJudge:
+    """An operator vouches for it."""
+
+    def judge(state: HoldingState) -> HoldingEvent | None:
+        return decide_grant(state, workspace, sha256, LEASE, ACTOR)
+
+    return judge
+
+
+async def test_a_granted_holding_is_as_good_as_one_for_bytes_that_were_sent(ledger: Ledger) -> None:
+    giver, taker = await ledger.workspace(), await ledger.workspace()
+    sha256 = await ledger.hold(giver, size=7)
+    granted = fresh_blob(await ledger.blobs.grant(taker, sha256, grant_judge(taker, sha256)))
+    assert (granted.decision, granted.blob.size) == (DecisionKind.INSERT, 7)
+    assert await ledger.blobs.find(taker, sha256) == granted.blob
+    assert await usage(ledger, taker) == (7, 1)
+    [event] = await holding_events(ledger, taker)
+    assert event.holding.acquired_at == event.time == granted.blob.created_at
+    again = fresh_blob(await ledger.blobs.grant(taker, sha256, grant_judge(taker, sha256)))
+    assert again.decision is DecisionKind.DUPLICATE
+    assert await usage(ledger, taker) == (7, 1)
+    assert await states_of(ledger, sha256) == {"live": 1}
+
+
+async def test_what_nobody_sent_cannot_be_granted(ledger: Ledger) -> None:
+    workspace, sha256 = await ledger.workspace(), new_hash()
+    await ledger.objects.reserve(sha256, 10, UPLOAD)
+    with pytest.raises(NotFound):
+        await ledger.blobs.grant(workspace, sha256, grant_judge(workspace, sha256))
+    assert await ledger.events(workspace) == []
+
+
+async def test_a_grant_beyond_the_quota_changes_nothing(ledger: Ledger) -> None:
+    giver, taker = await ledger.workspace(), await ledger.workspace(max_bytes=9)
+    sha256 = await ledger.hold(giver, size=10)
+    with pytest.raises(QuotaExceeded):
+        await ledger.blobs.grant(taker, sha256, grant_judge(taker, sha256))
+    assert await ledger.blobs.find(taker, sha256) is None
+    assert await usage(ledger, taker) == (0, 0)
+    assert await ledger.events(taker) == []
+
+
+async def test_a_repeated_grant_gets_the_first_answer(ledger: Ledger) -> None:
+    giver, taker, claim = await ledger.workspace(), await ledger.workspace(), blob_claim_on("a key")
+    sha256 = await ledger.hold(giver)
+    first = fresh_blob(await ledger.blobs.grant(taker, sha256, grant_judge(taker, sha256), claim))
+    again = await ledger.blobs.grant(taker, sha256, grant_judge(taker, sha256), claim)
+    assert again == Replay(claim.render(first))
+    assert len(await ledger.events(taker)) == 1
 
 
 # --- release ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.domain.decision import Decision, RoleState, decide_attach
+from service.domain.decision import Attach, Decision, RoleState
 from service.domain.errors import (
     BlobNotHeld,
     IdempotencyKeyReuse,
@@ -19,14 +19,13 @@ from service.domain.errors import (
 )
 from service.domain.event import Actor, DecisionKind, EntityState, EventType, RefEvent, evolve
 from service.domain.policy import Visibility
-from service.domain.ref import Labels, RefState
+from service.domain.ref import Labels, RefState, ResolvedRef
 from service.domain.slot import EntityKey
 from service.ports.idempotency import Replay
-from service.ports.refs import RefOutcome, RoleQuestion
+from service.ports.refs import RoleQuestion
 from tests.parts.ledgers import (
     ACTOR,
     IMAGE,
-    POLICIES,
     TRASH,
     Ledger,
     attach,
@@ -36,6 +35,7 @@ from tests.parts.ledgers import (
     fresh,
     new_hash,
     release,
+    role_judge,
 )
 
 pytestmark = pytest.mark.anyio
@@ -187,9 +187,7 @@ async def test_an_unknown_workspace_changes_nothing(ledger: Ledger) -> None:
 async def test_the_log_tells_every_change_in_the_order_of_its_versions(ledger: Ledger) -> None:
     workspace = await ledger.workspace()
     entity = book(workspace)
-    outcomes: list[RefOutcome] = []
-    for _ in range(3):
-        outcomes.append(await ledger.attach(attach(entity, "pages", await ledger.hold(workspace))))
+    outcomes = [await ledger.attach(attach(entity, "pages", await ledger.hold(workspace))) for _ in range(3)]
     outcomes.append(await ledger.attach(attach(entity, "pages", await ledger.hold(workspace), 1, version=3)))
     outcomes.append(fresh(await ledger.change(release(entity, "pages", 0, version=4))))
     events = [event for event in await ledger.events(workspace) if isinstance(event, RefEvent)]
@@ -424,18 +422,72 @@ async def test_refs_of_a_blob_are_live_and_trashed_ones_oldest_first(ledger: Led
     assert await ledger.refs.of_blob(workspace, new_hash()) == ()
 
 
-async def test_a_rehearsal_sees_the_role_and_leaves_no_trace(ledger: Ledger) -> None:
-    workspace, sha256 = await ledger.workspace(), new_hash()
-    command = attach(book(workspace), "cover", sha256, 0)
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7])
+async def test_refs_are_listed_in_pages_that_go_on_behind_a_place(ledger: Ledger, limit: int) -> None:
+    workspace = await ledger.workspace()
+    entity, sha256 = book(workspace), await ledger.hold(workspace)
+    for role in ("pages", "notes", "pages", "cover", "notes", "pages"):
+        await ledger.attach(attach(entity, role, sha256))
+    whole = (await ledger.refs.of_entity(entity)).refs
+    paged, after, more = list[ResolvedRef](), ("", 0), True
+    while more:
+        page = await ledger.refs.of_entity(entity, None, after, limit)
+        assert len(page.refs) <= limit
+        paged += page.refs
+        last, more = page.refs[-1].ref, page.more
+        after = last.role, last.position or 0
+    assert tuple(paged) == whole
+    notes = await ledger.refs.of_entity(entity, "notes", ("notes", 0), 1)
+    assert ([resolved.ref.position for resolved in notes.refs], notes.more) == ([1], False)
+    beyond = await ledger.refs.of_entity(entity, None, ("pages", 2))
+    assert (beyond.version, beyond.refs, beyond.more) == (6, (), False)
 
-    class Enough(Exception):
-        pass
 
-    def judge(state: RoleState) -> Decision:
-        decision = decide_attach(state, command, POLICIES, TRASH)
-        assert decision.error is not None
-        raise Enough
+# --- rehearsals -------------------------------------------------------------------------------------------------------
 
-    with pytest.raises(Enough):
-        await ledger.refs.change(RoleQuestion(command.entity, "cover", 0, sha256), judge)
+
+def question_of(command: Attach) -> RoleQuestion:
+    """What `change` would ask for it."""
+    return RoleQuestion(command.entity, command.role, command.position, command.sha256)
+
+
+async def test_a_rehearsal_carries_out_nothing_and_keeps_no_answer(ledger: Ledger) -> None:
+    workspace = await ledger.workspace()
+    command, claim = attach(book(workspace), "pages", await ledger.hold(workspace)), claim_on("a key")
+    before = await ledger.events(workspace)
+    for _ in range(2):
+        assert await ledger.refs.rehearse(question_of(command), role_judge(command), claim) is None
+    assert await ledger.events(workspace) == before
+    assert (await ledger.refs.of_entity(command.entity)).version == 0
+    assert fresh(await ledger.change(command, claim)).version == 1
+
+
+async def test_a_rehearsal_records_a_reject_and_raises_it(ledger: Ledger) -> None:
+    workspace = await ledger.workspace()
+    command = attach(book(workspace), "cover", new_hash(), 0)
+    for _ in range(2):
+        with pytest.raises(BlobNotHeld):
+            await ledger.refs.rehearse(question_of(command), role_judge(command))
+    [event] = await ledger.events(workspace)
+    assert isinstance(event, RefEvent)
+    assert (event.type, event.code) == (EventType.REF_REJECTED, "blob-not-held")
+
+
+async def test_a_rehearsal_of_what_was_carried_out_gets_its_answer(ledger: Ledger) -> None:
+    workspace, claim = await ledger.workspace(), claim_on("a key")
+    command = attach(book(workspace), "cover", await ledger.hold(workspace))
+    first = fresh(await ledger.change(command, claim))
+    answer = await ledger.refs.rehearse(question_of(command), role_judge(command), claim)
+    assert answer == Replay(claim.render(first))
+    with pytest.raises(IdempotencyKeyReuse):
+        await ledger.refs.rehearse(question_of(command), role_judge(command), claim_on("a key", "another"))
+
+
+async def test_an_exception_of_the_judge_ends_a_rehearsal_without_a_trace(ledger: Ledger) -> None:
+    workspace = await ledger.workspace()
+    command = attach(book(workspace), "cover", new_hash(), 0, version=3)
+    with pytest.raises(VersionConflict):
+        await ledger.refs.rehearse(question_of(command), role_judge(command))
+    with pytest.raises(NotFound):
+        await ledger.refs.rehearse(RoleQuestion(book("nobody"), "cover", 0, None), role_judge(command))
     assert await ledger.events(workspace) == []

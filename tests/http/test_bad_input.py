@@ -156,9 +156,12 @@ def test_a_declared_body_beyond_the_limit_is_refused_before_it_is_read(
     assert details["max_bytes"] == LIMIT
 
 
-def test_a_declared_form_beyond_the_limit_is_refused_before_it_is_read(strict: Refkeep, sender: Caller) -> None:
+def test_a_declared_form_beyond_the_limit_is_refused_before_its_file_is_read(strict: Refkeep, sender: Caller) -> None:
     kind = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": 10 << 30}
-    problem(exchange(strict.port, head("POST", "/blobs", {**bearer(sender.token), **kind})), 413, "too-large")
+    opening = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nthe beginning'
+    for path in ("/blobs", "/refs/shelf/1/note"):
+        request = head("POST", path, {**bearer(sender.token), **kind})
+        problem(exchange(strict.port, request, opening), 413, "too-large")
 
 
 def test_chunks_beyond_the_limit_are_refused_as_they_come(strict: Refkeep, sender: Caller) -> None:

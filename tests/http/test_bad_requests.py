@@ -124,20 +124,20 @@ METHODS = {
     "/events": {"GET"},
     "/blobs": {"POST"},
     "/blobs/missing": {"POST"},
-    f"/blobs/{NAME}": {"GET", "HEAD", "PUT", "DELETE"},
+    f"/blobs/{NAME}": {"GET", "PUT", "DELETE"},
     f"/blobs/{NAME}/meta": {"GET"},
     "/refs/book/42": {"GET"},
     COVER: {"GET", "POST"},
     f"{COVER}/0": {"PUT", "DELETE"},
     "/policies/book/cover": {"GET"},
     "/media/01890a5d-ac96-774b-bcce-b302099a8057": {"GET"},
-    "/media/01890a5d-ac96-774b-bcce-b302099a8057/file": {"GET", "HEAD"},
+    "/media/01890a5d-ac96-774b-bcce-b302099a8057/file": {"GET"},
 }
 
 
 @pytest.mark.parametrize("path", METHODS)
 def test_a_wrong_method_is_told_the_right_ones(service: Refkeep, acme: Caller, path: str) -> None:
-    allowed = METHODS[path] | {"OPTIONS"}
+    allowed = METHODS[path] | {"OPTIONS"} | ({"HEAD"} if "GET" in METHODS[path] else set())
     for method in {"GET", "POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"} - allowed:
         answer = exchange(service.port, head(method, path, {**bearer(acme.token), "Content-Length": 0}))
         problem(answer, 405, "method-not-allowed")

@@ -38,6 +38,10 @@ class SignedProber:
             return MediaInfo("application/octet-stream")
         return MediaInfo(signature.rstrip("!"), 4, 3, readable=not signature.endswith("!"))
 
+    def knows(self, media_type: str) -> bool:
+        """All but one."""
+        return media_type != "image/unheard-of"
+
     async def warm(self) -> None:
         """Nothing to start."""
 
@@ -101,7 +105,9 @@ class House:
 
     def upload_of(self, body: Sent, **facts: Any) -> Upload:
         """An upload of this body."""
-        return Upload(**{"workspace": self.workspace, "actor": ACTOR, "chunks": aiter(body), "max_bytes": 2**30, **facts})
+        return Upload(
+            **{"workspace": self.workspace, "actor": ACTOR, "chunks": aiter(body), "max_bytes": 2**30, **facts}
+        )
 
     def target(self, role: str = "cover", position: int | None = None, **changes: Any) -> Target:
         """A role of a book."""
@@ -136,7 +142,11 @@ class House:
             assert hashlib.sha256(await get(self.storage, key)).hexdigest() == key[6:70]
         held = {sha256 for _, sha256 in self.database.holdings}
         blobs = set(self.database.blobs)
-        return live <= stored <= set(states) and held <= blobs == {key[6:70] for key in live} and not files_under(self.folder)
+        return (
+            live <= stored <= set(states)
+            and held <= blobs == {key[6:70] for key in live}
+            and not files_under(self.folder)
+        )
 
 
 def digest(content: bytes) -> Sha256:
@@ -145,7 +155,7 @@ def digest(content: bytes) -> Sha256:
 
 
 class FailingStorage(MemoryStorage):
-    """Breaks where it is told to: `before_put` nothing lands, `after_put` it lands and says that it did not, `delete`."""
+    """Breaks where it is told to: `before_put`; `after_put`, when the bytes have landed all the same; `delete`."""
 
     def __init__(self, folder: Path, *breaks: str) -> None:
         super().__init__(folder)

@@ -38,7 +38,9 @@ def test_noise_is_not_a_token(text: str) -> None:
     assert parse_token(text) is None
 
 
-@pytest.mark.parametrize("change", [str.upper, lambda token: token + "\n", lambda token: " " + token, lambda token: token[:-1]])
+@pytest.mark.parametrize(
+    "change", [str.upper, lambda token: token + "\n", lambda token: " " + token, lambda token: token[:-1]]
+)
 def test_a_token_has_one_spelling(change: type) -> None:
     assert parse_token(change(new_credentials().token)) is None
 

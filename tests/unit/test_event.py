@@ -36,13 +36,17 @@ HOLDING = Holding("demo", hash_of("x"), 7, NOW, NOW + timedelta(days=7))
 
 def ref(number: int, position: int | None) -> Ref:
     """A live ref, or a trashed one without a position."""
-    live = Ref(UUID(int=number), BOOK, "pages", position, RefState.LIVE, Visibility.PRIVATE, hash_of("x"), Labels(), NOW)
+    live = Ref(
+        UUID(int=number), BOOK, "pages", position, RefState.LIVE, Visibility.PRIVATE, hash_of("x"), Labels(), NOW
+    )
     if position is not None:
         return live
     return replace(live, state=RefState.TRASHED, former_position=0, trashed_at=NOW, purge_after=NOW)
 
 
-def event(type_: EventType, kind: DecisionKind, version: int, subject: Ref | None, replaced: Ref | None = None) -> RefEvent:
+def event(
+    type_: EventType, kind: DecisionKind, version: int, subject: Ref | None, replaced: Ref | None = None
+) -> RefEvent:
     """An event about the role `pages`."""
     return RefEvent(type_, kind, NOW, ACTOR, BOOK, version, "pages", hash_of("x"), subject, replaced)
 

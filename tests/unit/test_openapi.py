@@ -22,12 +22,14 @@ from referencing.jsonschema import DRAFT202012
 from service.commands.openapi import openapi
 from service.delivery.routes import BlobRoute, MediaRoute
 from service.domain import errors
+from service.router import reading
 from service.router.api import HANDLERS, operations_by_route
 from service.router.openapi.components import DOCUMENTS, problem_name
 from service.router.openapi.document import build_document
 from service.router.problems import PROBLEMS, problem_answer
 from service.router.reading import EventQuery
-from service.schemas.requests import AttachFields
+from service.schemas import requests
+from service.schemas.requests import AttachFields, ListQuery
 
 FILE = Path(__file__).parents[2] / "openapi.yaml"
 METHODS = {"get", "head", "post", "put", "delete", "patch", "options", "trace"}
@@ -50,6 +52,12 @@ SAMPLES: list[errors.RefkeepError] = [
 DOCUMENT = build_document()
 REGISTRY = Registry().with_resource("urn:document", DRAFT202012.create_resource(DOCUMENT))
 TYPES = {found.__name__: found for found in DOCUMENTS}
+QUERIES: dict[str, type[msgspec.Struct]] = {
+    "get_events": EventQuery,
+    "get_entity_refs": ListQuery,
+    "get_role_refs": ListQuery,
+    "post_ref": AttachFields,
+}
 DELIVERY = (BlobRoute(None), MediaRoute(None))
 
 Content = dict[str, Any]
@@ -184,16 +192,31 @@ def test_every_error_with_members_is_among_the_samples() -> None:
 
 
 def test_query_parameters_are_those_that_are_read() -> None:
-    queries = {
+    documented = {
         operation["operationId"]: [
             found["name"] for parameter in operation["parameters"] if (found := resolved(parameter))["in"] == "query"
         ]
         for _, _, operation in operations()
     }
-    assert queries.pop("get_events") == list(EventQuery.__struct_fields__)
-    assert queries.pop("post_ref") == list(AttachFields.__struct_fields__)
-    assert queries.pop("put_ref") == [name for name in AttachFields.__struct_fields__ if name != "position"]
-    assert set(map(tuple, queries.values())) == {()}
+    read = {name: list(shape.__struct_fields__) for name, shape in QUERIES.items()}
+    assert {name: members for name, members in documented.items() if members} == {
+        **read,
+        "put_ref": [name for name in read["post_ref"] if name != "position"],
+    }
+
+
+def test_every_shape_of_a_query_is_among_them() -> None:
+    shapes = {shape for module in (reading, requests) for name, shape in vars(module).items() if name.endswith("Query")}
+    assert shapes == set(QUERIES.values()) - {AttachFields}
+
+
+def test_the_limits_of_pages_are_those_that_hold() -> None:
+    for _, _, operation in operations():
+        for parameter in map(resolved, operation["parameters"]):
+            if parameter["name"] == "limit":
+                _, schemas = msgspec.json.schema_components([QUERIES[operation["operationId"]]])
+                schema = schemas[QUERIES[operation["operationId"]].__name__]
+                assert parameter["schema"] == schema["properties"]["limit"]
 
 
 def test_the_file_is_what_this_release_serves_in_any_process() -> None:

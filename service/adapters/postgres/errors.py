@@ -12,6 +12,7 @@ from service.domain.errors import BadRequest, Unavailable
 DOWN = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a statement meets whose connection broke under it
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,

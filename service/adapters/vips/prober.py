@@ -17,6 +17,11 @@ READERS = {f"image/{name}": _IMAGE for name in ("jpeg", "png", "apng", "webp", "
 READERS |= {f"video/{name}": _VIDEO for name in ("mp4", "quicktime", "3gpp", "webm", "matroska", "ogg")}
 READERS |= {f"audio/{name}": _VIDEO for name in ("mp4", "mpeg", "wav", "flac", "ogg")}
 
+_NAMED_ONLY = frozenset(
+    {"image/jpg", "image/bmp", "image/tiff", "image/heic", "image/svg+xml", "image/x-icon", "image/vnd.microsoft.icon"}
+)
+"""Recognised, never decoded; and the name that many give to image/jpeg."""
+
 
 class VipsProber:
     """A `Prober` on libvips and, where the extra `video` is installed, FFmpeg."""
@@ -38,6 +43,10 @@ class VipsProber:
         except ChildLost:
             return MediaInfo(media_type, readable=False)
         return found if _is_possible(found, media_type) else MediaInfo(media_type, readable=False)
+
+    def knows(self, media_type: str) -> bool:
+        """See `Prober.knows`."""
+        return media_type in READERS or media_type in _NAMED_ONLY
 
     async def warm(self) -> None:
         """See `Prober.warm`."""

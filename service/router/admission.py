@@ -1,0 +1,32 @@
+"""Requests that no handler should see: another spelling of a path, headers that two readers read differently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from service.router.paths import is_canonical
+
+_SINGLE = frozenset({b"authorization", b"content-type", b"host", b"idempotency-key", b"range", b"workspace"})
+_RELEVANT = _SINGLE | {b"transfer-encoding"}
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+def refusal_of(raw_path: bytes, http_version: str, headers: RawHeaders) -> tuple[str, str] | None:
+    """The code and the sentence of a request that goes no further, else None; names are in lower case."""
+    if not is_canonical(raw_path):
+        return "not-found", "Nothing is here: a path has one spelling, without percent-encoding."
+    fault = _fault_of(http_version, [header for header in headers if header[0] in _RELEVANT])
+    return None if fault is None else ("bad-request", fault)
+
+
+def _fault_of(http_version: str, headers: list[tuple[bytes, bytes]]) -> str | None:
+    counts = Counter(name for name, _ in headers)
+    if counts[b"host"] == 0 and http_version == "1.1":
+        return "Host is missing (RFC 9112 §3.2)."
+    if repeated := sorted(name.decode() for name in _SINGLE if counts[name] > 1):
+        return f"{repeated[0].title()} is there twice."
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings not in ([], [b"chunked"]):
+        return "The only transfer coding understood here is chunked (RFC 9112 §6.1)."
+    return None
