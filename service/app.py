@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.observed import ObservedProber, ObservedStorage
@@ -19,8 +20,6 @@ from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.refs import PostgresRefs
 from service.adapters.remembered import RememberedKeys
-from service.adapters.s3.client import S3Config, wants_checksums
-from service.adapters.s3.storage import S3Storage
 from service.adapters.vips.prober import VipsProber
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
@@ -54,6 +53,9 @@ from service.schemas.policy_file import load_policies
 from service.settings import Settings
 from service.telemetry import Route, Telemetry, instrument, start_telemetry
 
+if TYPE_CHECKING:
+    from service.adapters.s3.storage import S3Storage
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -82,14 +84,18 @@ def create_app(deployment: Deployment, drain: Drain) -> App:
 def create_storage(settings: Settings) -> FilesystemStorage | S3Storage:
     """The configured store, not yet open."""
     if settings.storage == "s3" and settings.s3_bucket is not None:
-        config = S3Config(
-            settings.s3_bucket,
-            settings.s3_endpoint_url,
-            settings.s3_region or "us-east-1",
-            checksums=wants_checksums(),
-        )
-        return S3Storage(config, settings.data_dir / "spool")
+        return _s3_storage(settings, settings.s3_bucket)
     return FilesystemStorage(settings.data_dir / "blobs")
+
+
+def _s3_storage(settings: Settings, bucket: str) -> S3Storage:
+    # Half of a start's time is this import, and a folder needs none of it.
+    from service.adapters.s3.client import S3Config, wants_checksums  # noqa: PLC0415
+    from service.adapters.s3.storage import S3Storage  # noqa: PLC0415
+
+    region = settings.s3_region or "us-east-1"
+    config = S3Config(bucket, settings.s3_endpoint_url, region, checksums=wants_checksums())
+    return S3Storage(config, settings.data_dir / "spool")
 
 
 class _Worker:

@@ -63,6 +63,8 @@ async def _run(parts: dict[str, str], name: str, check: Check) -> None:
         parts[name] = str(error)
     except TimeoutError:
         parts[name] = "no answer in time"
+    except Exception:  # noqa: BLE001 - whatever breaks in a check, its part is not ready and the others have their say
+        parts[name] = "broken"
 
 
 HANDLERS = [get_livez, get_readyz, get_metrics]

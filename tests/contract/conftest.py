@@ -104,8 +104,8 @@ async def losable(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 @pytest.fixture
-async def memory_tables() -> AsyncIterator[Ledger]:
-    yield memory_ledger(MemoryDatabase())
+def memory_tables() -> Ledger:
+    return memory_ledger(MemoryDatabase())
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ def test_the_page_brings_no_file_beside_the_two_it_needs(anyone: Caller, asset: 
 @pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if not path.startswith("/docs/")])
 def test_a_path_allows_what_it_documents(anyone: Caller, path: str) -> None:
     methods = {method.upper() for method in DOCUMENT["paths"][path] if method != "parameters"}
+    methods |= {"HEAD"} if "GET" in methods else set()
     address = path.format(**PATH_PARAMETERS)
     for response in (anyone.http.options(address), anyone.http.request("PATCH", address)):
         assert set(response.headers["allow"].split(", ")) == methods | {"OPTIONS"}, response

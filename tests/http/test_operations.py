@@ -22,6 +22,7 @@ from service.domain.credentials import new_credentials
 from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_jpeg, fresh_text
 from tests.parts.postgres import PostgresServer
+from tests.parts.seaweed import free_ports
 from tests.parts.service import Refkeep, Yard, command_here, eventually, fetch, is_ready, readiness, run_command
 from tests.parts.wire import bearer, connected, head
 
@@ -179,7 +180,7 @@ def test_dev_brings_everything_and_keeps_it(yard: Yard, tmp_path: Path) -> None:
         assert ref["workspace"] == "demo"
         made = run_command("keys", "create", "--name", "beside", "--workspace", "demo", DATA_DIR=tmp_path)
         assert service.bearer(made.stdout.strip()).refs("book/42") == [ref]
-        taken = run_command("dev", DATA_DIR=tmp_path, PORT=service.port)
+        taken = run_command("dev", DATA_DIR=tmp_path, PORT=free_ports(1)[0])
         assert f"in use by process {service.process.pid}" in taken.complaint()
     assert service.process.returncode == 0
 
