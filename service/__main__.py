@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "keys": "service.commands.keys:keys",
     "workspaces": "service.commands.keys:workspaces",
     "policies": "service.commands.policies:policies",
+    "gc": "service.commands.collection:gc",
     "openapi": "service.commands.openapi:openapi",
 }
 

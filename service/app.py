@@ -7,29 +7,34 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.blobs import PostgresBlobs
+from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
+from service.adapters.postgres.leftovers import PostgresLeftovers
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.refs import PostgresRefs
+from service.adapters.postgres.sentinel import PostgresSentinel
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
 from service.application.authenticate import Authenticate
+from service.application.collect import Collect
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
 from service.application.find_missing import FindMissing
 from service.application.get_media import GetMedia
 from service.application.give_up_holding import GiveUpHolding
 from service.application.grant_holding import GrantHolding
+from service.application.guard_store import GuardStore
 from service.application.lifetimes import Lifetimes
 from service.application.list_events import ListEvents
 from service.application.list_refs import ListRefs
@@ -40,8 +45,11 @@ from service.delivery.headers import CrossOrigin
 from service.delivery.routes import match
 from service.domain.policy import Policies
 from service.drain import Drain
+from service.observability import outlets
+from service.ports.collection import Collection
 from service.ports.prober import Prober
 from service.ports.storage import Storage
+from service.rounds import in_rounds
 from service.router.api import create_api, operations_by_route
 from service.router.callers import Callers
 from service.router.gateway import App, Gateway, Receive, Scope, Send, guarded, with_head
@@ -55,6 +63,8 @@ from service.telemetry import Route, Telemetry, instrument, start_telemetry
 
 if TYPE_CHECKING:
     from service.adapters.s3.storage import S3Storage
+
+Store: TypeAlias = "FilesystemStorage | S3Storage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ class _Parts:
     """What lives as long as the worker."""
 
     database: Database
+    store: Store
     storage: Storage
     prober: Prober
     telemetry: Telemetry
@@ -81,7 +92,7 @@ def create_app(deployment: Deployment, drain: Drain) -> App:
     return _Worker(deployment, drain, load_policies(deployment.settings.policies))
 
 
-def create_storage(settings: Settings) -> FilesystemStorage | S3Storage:
+def create_storage(settings: Settings) -> Store:
     """The configured store, not yet open."""
     if settings.storage == "s3" and settings.s3_bucket is not None:
         return _s3_storage(settings, settings.s3_bucket)
@@ -96,6 +107,18 @@ def _s3_storage(settings: Settings, bucket: str) -> S3Storage:
     region = settings.s3_region or "us-east-1"
     config = S3Config(bucket, settings.s3_endpoint_url, region, checksums=wants_checksums())
     return S3Storage(config, settings.data_dir / "spool")
+
+
+def create_collect(settings: Settings, database: Database, store: Store) -> Collect:
+    """The collector, on a store that is open."""
+    return Collect(
+        GuardStore(PostgresSentinel(database), store),
+        PostgresCollection(database),
+        ObservedStorage(store),
+        PostgresLeftovers(database),
+        store,
+        settings.quarantine,
+    )
 
 
 class _Worker:
@@ -120,6 +143,7 @@ class _Worker:
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
+            await stack.enter_async_context(_collecting(self._deployment.settings, parts, self._drain))
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
@@ -140,7 +164,30 @@ async def _open_parts(deployment: Deployment) -> AsyncIterator[_Parts]:
         prober = VipsProber()
         stack.push_async_callback(prober.aclose)
         await prober.warm()
-        yield _Parts(database, ObservedStorage(storage), ObservedProber(prober), telemetry)
+        yield _Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry)
+
+
+@asynccontextmanager
+async def _collecting(settings: Settings, parts: _Parts, drain: Drain) -> AsyncIterator[None]:
+    """Collect in the background, unless nothing may be written."""
+    if settings.read_only:
+        yield
+        return
+    collect, collection = create_collect(settings, parts.database, parts.store), PostgresCollection(parts.database)
+
+    async def turn() -> bool:
+        collected = await collect()
+        await _measure_backlog(collection)
+        return collected.more
+
+    async with in_rounds(turn, settings.gc_interval, drain):
+        yield
+
+
+async def _measure_backlog(collection: Collection) -> None:
+    backlog = await collection.backlog()
+    for stage, count in (("review", backlog.reviews), ("upload", backlog.uploads), ("delete", backlog.condemned)):
+        outlets().gc_backlog.set(count, {"stage": stage})
 
 
 def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _Parts) -> App:

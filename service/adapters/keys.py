@@ -7,6 +7,8 @@ import re
 _UUID7 = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _KEY = re.compile(rf"([0-9a-f]{{2}})/([0-9a-f]{{2}})/(\1\2[0-9a-f]{{60}})\.{_UUID7}")
 
+_NOTE = re.compile(r"[a-z]{3,32}")
+
 
 def is_key(text: str) -> bool:
     """Whether `text` is a storage key: `aa` and `bb` are the first digits of its hash."""
@@ -18,6 +20,13 @@ def check_key(text: str) -> str:
     if not is_key(text):
         raise ValueError(f"{text[:200]!r} is no storage key")
     return text
+
+
+def check_note(name: str) -> str:
+    """Return `name`; raise `ValueError` unless it is lower-case letters, which no key is."""
+    if _NOTE.fullmatch(name) is None:
+        raise ValueError(f"{name[:200]!r} is no name of a note")
+    return name
 
 
 def digest_of(key: str) -> bytes:

@@ -365,3 +365,24 @@ class Unavailable(RefkeepError):
 
     code = "unavailable"
     outcome = "error"
+
+
+class OnHold(Rejected):
+    """An operator keeps these bytes from being served, sent again and removed."""
+
+    code = "on-hold"
+    outcome = "on_hold"
+
+    def __init__(self) -> None:
+        super().__init__("These bytes are on hold: they are neither served nor taken.")
+
+
+class WrongStore(RefkeepError):
+    """The store does not show the sentinel of this database."""
+
+    code = "wrong-store"
+    outcome = "error"
+
+    def __init__(self, *, absent: bool) -> None:
+        found = "has no sentinel" if absent else "has the sentinel of another database"
+        super().__init__(f"The mounted folder or bucket is not the right one: it {found}. Nothing is collected.")

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from service.domain.blob import Sha256
+from service.domain.hold import Hold
 from service.domain.ref import Holding, Ref, RefState
 from service.domain.slot import EntityKey
 
@@ -37,6 +38,8 @@ class EventType(StrEnum):
     REF_REJECTED = "refkeep.ref.rejected.v1"
     HOLDING_ACQUIRED = "refkeep.holding.acquired.v1"
     HOLDING_RELEASED = "refkeep.holding.released.v1"
+    HOLD_PLACED = "refkeep.hold.placed.v1"
+    HOLD_LIFTED = "refkeep.hold.lifted.v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,22 @@ class HoldingEvent:
     holding: Holding
 
 
-Event = RefEvent | HoldingEvent
+@dataclass(frozen=True, slots=True)
+class HoldEvent:
+    """A decision about bytes as such; `hold` is the state after it, or the one that was lifted.
+
+    `workspace` is the holder of the bytes whose log this copy is for, None for the record that tells the reason.
+    """
+
+    type: EventType
+    decision: DecisionKind
+    time: datetime
+    actor: Actor
+    hold: Hold
+    workspace: str | None = None
+
+
+Event = RefEvent | HoldingEvent | HoldEvent
 
 
 @dataclass(frozen=True, slots=True)

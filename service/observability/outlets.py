@@ -36,6 +36,9 @@ class Outlets:
         self.downloaded_bytes = 0
         meter.create_observable_counter("media.download.bytes", [self._downloaded], "By", "Bytes of blobs sent.")
         self.uploads = meter.create_up_down_counter("media.upload.in_flight", "{upload}", "Uploads under way.")
+        self.gc_backlog = meter.create_gauge(
+            "media.gc.backlog", "{item}", "What is due to be collected and still there."
+        )
 
     def _downloaded(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
         """Read when metrics are collected: counting here costs the hot path nothing."""

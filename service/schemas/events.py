@@ -8,7 +8,8 @@ from uuid import UUID
 import msgspec
 
 from service.domain.blob import Sha256
-from service.domain.event import Actor, DecisionKind, Event, EventType, HoldingEvent, RefEvent
+from service.domain.event import Actor, DecisionKind, Event, EventType, HoldEvent, HoldingEvent, RefEvent
+from service.domain.hold import Hold, HoldKind
 from service.domain.policy import Visibility
 from service.domain.ref import Holding, Labels, Ref, RefState
 from service.domain.slot import EntityKey
@@ -54,11 +55,20 @@ class EventHolding(msgspec.Struct, frozen=True):
     lease_until: TimeText
 
 
+class EventHold(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A hold as an event tells it: `status` is what readers get. The reason is the operator's affair."""
+
+    kind: HoldKind
+    status: int
+    placed_at: TimeText
+    reason: str | None = None
+
+
 class EventData(msgspec.Struct, frozen=True, omit_defaults=True):
     """The `data` of every event; what does not apply is left out."""
 
     decision: DecisionKind
-    workspace: str
+    workspace: str | None
     actor: str
     traceparent: str | None = None
     entity: EntityVersion | None = None
@@ -68,11 +78,18 @@ class EventData(msgspec.Struct, frozen=True, omit_defaults=True):
     replaced: EventRef | None = None
     code: str | None = None
     holding: EventHolding | None = None
+    hold: EventHold | None = None
 
 
 def encode_event(event: Event) -> bytes:
     """The JSON text of an event's data."""
-    return msgspec.json.encode(_holding_data(event) if isinstance(event, HoldingEvent) else _ref_data(event))
+    match event:
+        case HoldingEvent():
+            return msgspec.json.encode(_holding_data(event))
+        case HoldEvent():
+            return msgspec.json.encode(_hold_data(event))
+        case RefEvent():
+            return msgspec.json.encode(_ref_data(event))
 
 
 def decode_event(type_: str, time: datetime, data: bytes) -> Event:
@@ -82,8 +99,14 @@ def decode_event(type_: str, time: datetime, data: bytes) -> Event:
     """
     stored = msgspec.json.decode(data, type=EventData)
     actor = Actor(stored.actor, stored.traceparent)
+    if stored.hold is not None:
+        hold = _to_hold(stored, stored.hold)
+        return HoldEvent(EventType(type_), stored.decision, time, actor, hold, stored.workspace)
+    if stored.workspace is None:
+        raise msgspec.ValidationError(f"{type_} without its workspace")
     if stored.holding is not None and stored.sha256 is not None:
-        return HoldingEvent(EventType(type_), stored.decision, time, actor, _to_holding(stored, stored.holding))
+        holding = _to_holding(stored.workspace, stored.sha256, stored.holding)
+        return HoldingEvent(EventType(type_), stored.decision, time, actor, holding)
     if stored.entity is None or stored.role is None:
         raise msgspec.ValidationError(f"{type_} without its entity")
     entity = EntityKey(stored.workspace, stored.entity.type, stored.entity.id)
@@ -134,6 +157,18 @@ def _holding_data(event: HoldingEvent) -> EventData:
     )
 
 
+def _hold_data(event: HoldEvent) -> EventData:
+    hold = event.hold
+    return EventData(
+        decision=event.decision,
+        workspace=event.workspace,
+        actor=event.actor.id,
+        traceparent=event.actor.traceparent,
+        sha256=hold.sha256,
+        hold=EventHold(hold.kind, hold.status, rfc3339(hold.placed_at), hold.reason),
+    )
+
+
 def _from_ref(ref: Ref) -> EventRef:
     return EventRef(
         ref_id=ref.ref_id,
@@ -169,11 +204,16 @@ def _to_ref(entity: EntityKey, ref: EventRef) -> Ref:
     )
 
 
-def _to_holding(data: EventData, holding: EventHolding) -> Holding:
+def _to_holding(workspace: str, sha256: str, holding: EventHolding) -> Holding:
     return Holding(
-        data.workspace,
-        Sha256(data.sha256 or ""),
+        workspace,
+        Sha256(sha256),
         holding.size,
         datetime.fromisoformat(holding.acquired_at),
         datetime.fromisoformat(holding.lease_until),
     )
+
+
+def _to_hold(data: EventData, hold: EventHold) -> Hold:
+    placed_at = datetime.fromisoformat(hold.placed_at)
+    return Hold(Sha256(data.sha256 or ""), hold.kind, hold.status, hold.reason, data.actor, placed_at)

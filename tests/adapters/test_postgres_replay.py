@@ -19,7 +19,7 @@ from service.adapters.postgres.opening import open_database
 from service.domain.blob import MediaInfo, Sha256
 from service.domain.decision import Attach, HoldingState, Release, decide_grant, decide_renewal
 from service.domain.errors import RefkeepError
-from service.domain.event import Event, HoldingEvent, RefEvent
+from service.domain.event import Event, HoldEvent, HoldingEvent, RefEvent
 from service.domain.policy import Visibility
 from service.domain.ref import Labels
 from service.domain.slot import EntityKey
@@ -229,6 +229,8 @@ def gist_of_event(event: Event) -> object:
     """All of an event but its times."""
     if isinstance(event, HoldingEvent):
         return event.type, event.decision, event.holding.workspace, event.holding.sha256, event.holding.size
+    if isinstance(event, HoldEvent):
+        return event.type, event.decision, event.workspace, event.hold.sha256, event.hold.kind, event.hold.status
     refs = [None if ref is None else (ref.ref_id, ref.position, ref.labels) for ref in (event.ref, event.replaced)]
     return event.type, event.decision, event.entity, event.version, event.role, event.sha256, event.code, refs
 

@@ -35,7 +35,7 @@ from service.domain.decision import (
     decide_hold,
     decide_release,
 )
-from service.domain.event import Actor, Event, HoldingEvent
+from service.domain.event import Actor, Event, HoldEvent, HoldingEvent, RefEvent
 from service.domain.policy import Cardinality, Policies, Policy, Visibility
 from service.domain.ref import Labels
 from service.domain.slot import EntityKey
@@ -281,6 +281,12 @@ def blob_of(outcome: RefOutcome) -> Blob:
     return outcome.ref.blob
 
 
-def workspace_of(event: Event) -> str:
+def workspace_of(event: Event) -> str | None:
     """Whose event this is."""
-    return event.holding.workspace if isinstance(event, HoldingEvent) else event.entity.workspace
+    match event:
+        case HoldingEvent():
+            return event.holding.workspace
+        case HoldEvent():
+            return event.workspace
+        case RefEvent():
+            return event.entity.workspace

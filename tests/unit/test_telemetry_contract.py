@@ -96,7 +96,7 @@ def test_every_operation_in_the_code_is_in_the_contract(name: str) -> None:
 def test_every_metric_in_the_code_is_in_the_contract_and_none_is_missing() -> None:
     made = {
         text(call.args[0]): (name, [text(argument) for argument in call.args])
-        for name in ("create_observable_counter", "create_up_down_counter", "_durations")
+        for name in ("create_observable_counter", "create_up_down_counter", "create_gauge", "_durations")
         for path, call in calls(name)
         if path == "service/observability/outlets.py"
     }
@@ -104,6 +104,7 @@ def test_every_metric_in_the_code_is_in_the_contract_and_none_is_missing() -> No
     kinds = {
         "create_observable_counter": "counter",
         "create_up_down_counter": "updowncounter",
+        "create_gauge": "gauge",
         "_durations": "histogram",
     }
     for metric, (name, _) in made.items():
@@ -118,6 +119,7 @@ def test_units_are_the_contracts() -> None:
         for instrument in (out.requests, out.operations, out.upload_phases, out.storage, out.database, out.pool_wait):
             instrument.record(1)
         out.uploads.add(1)
+        out.gc_backlog.set(1)
         data = recorder.reader.get_metrics_data()
         assert data is not None
         units = {m.name: m.unit for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}

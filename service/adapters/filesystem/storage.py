@@ -13,7 +13,7 @@ from pathlib import Path
 from service.adapters.filesystem.folders import Folders, sync_folder
 from service.adapters.filesystem.listing import list_objects
 from service.adapters.filesystem.stream import FileStream, open_range
-from service.adapters.keys import check_key
+from service.adapters.keys import check_key, check_note
 from service.adapters.spool import ABANDONED_AFTER, Spool, SpoolFile, os_errors
 from service.adapters.threads import in_thread
 from service.domain.errors import ObjectMissing, StorageUnavailable
@@ -44,15 +44,24 @@ class FilesystemStaged:
     async def commit(self, key: str) -> None:
         """Make the file durable under its final name: one thread, whatever the size."""
         try:
-            target = self._objects / check_key(key)
-            with os_errors():
-                await in_thread(lambda: self._publish(target))
+            await self._move_to(self._objects / check_key(key))
+        finally:
+            await self._file.discard()
+
+    async def replace_note(self, name: str) -> None:
+        """The same for a note, in place of what stands there."""
+        try:
+            await self._move_to(self._objects / check_note(name))
         finally:
             await self._file.discard()
 
     async def cancel(self) -> None:
         """Remove the staged file."""
         await self._file.discard()
+
+    async def _move_to(self, target: Path) -> None:
+        with os_errors():
+            await in_thread(lambda: self._publish(target))
 
     def _publish(self, target: Path) -> None:
         try:
@@ -118,6 +127,22 @@ class FilesystemStorage:
         """Walk the two levels of folders in order, one folder in memory at a time."""
         async for stored in list_objects(self._objects, after):
             yield stored
+
+    async def read_note(self, name: str) -> bytes | None:
+        """See `StoreNotes`: a file among the folders of objects, so that it is where they are mounted."""
+        path = self._objects / check_note(name)
+        with os_errors():
+            try:
+                return await in_thread(path.read_bytes)
+            except FileNotFoundError:
+                await in_thread(self._require_root)
+                return None
+
+    async def write_note(self, name: str, content: bytes) -> None:
+        """See `StoreNotes`."""
+        staged = await self.stage()
+        await staged.write(content)
+        await staged.replace_note(name)
 
     async def check(self) -> None:
         """See that the folders are there and writable."""

@@ -90,7 +90,7 @@ class MemoryDatabase:
             if event.type is EventType.REF_REJECTED and not self._is_fresh(event):
                 return None
             self.entities[event.entity] = evolve(self.entities.get(event.entity, EntityState()), event)
-        else:
+        if isinstance(event, HoldingEvent):
             self._hold(event)
         self.log.append(event)
         return str(Cursor(1, len(self.log), 0))

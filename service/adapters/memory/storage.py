@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.adapters.keys import check_key
+from service.adapters.keys import check_key, check_note
 from service.adapters.spool import ABANDONED_AFTER, Spool, SpoolFile, os_errors
 from service.adapters.threads import in_thread
 from service.domain.errors import ObjectMissing, StorageUnavailable
@@ -86,6 +86,7 @@ class MemoryStorage:
     def __init__(self, spool: Path) -> None:
         self._spool = Spool(spool)
         self._objects: dict[str, tuple[bytes, datetime]] = {}
+        self._notes: dict[str, bytes] = {}
 
     async def aopen(self) -> None:
         """Make the spool folder; raises `StorageUnavailable`."""
@@ -121,6 +122,14 @@ class MemoryStorage:
             if key in self._objects:
                 content, modified_at = self._objects[key]
                 yield StoredObject(key, len(content), modified_at)
+
+    async def read_note(self, name: str) -> bytes | None:
+        """See `StoreNotes`."""
+        return self._notes.get(check_note(name))
+
+    async def write_note(self, name: str, content: bytes) -> None:
+        """See `StoreNotes`."""
+        self._notes[check_note(name)] = content
 
     async def check(self) -> None:
         """Memory always answers."""

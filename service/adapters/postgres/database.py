@@ -121,6 +121,13 @@ class Database:
                 await _rolled_back(connection)
                 raise
 
+    @asynccontextmanager
+    async def try_locked(self, lock: int) -> AsyncIterator[Connection | None]:
+        """The same with one lock that is not waited for: None where somebody else has it."""
+        async with self.locked(()) as connection:
+            free = await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", lock)
+            yield connection if free else None
+
     async def require_workspace_id(self, slug: str) -> int:
         """The internal id of a workspace; raises `NotFound`."""
         workspace_id = await self.workspace_id(slug)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from service.adapters.postgres.database import Row
-from service.domain.event import Event, HoldingEvent
+from service.domain.blob import Sha256
+from service.domain.event import Event, HoldEvent, HoldingEvent, RefEvent
 from service.schemas.cursor import Cursor
 from service.schemas.events import encode_event
 
@@ -26,11 +27,11 @@ def event_place(load: Row, seq: int = 0) -> Cursor:
     return Cursor(load["epoch"], load["txid"], seq)
 
 
-def event_columns(place: Cursor, event: Event, workspace_id: int) -> tuple[object, ...]:
-    """The twelve values of INSERT_EVENT."""
-    sha256 = event.holding.sha256 if isinstance(event, HoldingEvent) else event.sha256
-    entity = None if isinstance(event, HoldingEvent) else event.entity
-    ref = None if isinstance(event, HoldingEvent) else event.ref
+def event_columns(place: Cursor, event: Event, workspace_id: int | None) -> tuple[object, ...]:
+    """The twelve values of INSERT_EVENT; only the operator's record of a hold belongs to no workspace."""
+    entity = event.entity if isinstance(event, RefEvent) else None
+    ref = event.ref if isinstance(event, RefEvent) else None
+    sha256 = _sha256_of(event)
     return (
         *place,
         event.time,
@@ -43,3 +44,13 @@ def event_columns(place: Cursor, event: Event, workspace_id: int) -> tuple[objec
         None if sha256 is None else bytes.fromhex(sha256),
         encode_event(event).decode(),
     )
+
+
+def _sha256_of(event: Event) -> Sha256 | None:
+    match event:
+        case HoldingEvent():
+            return event.holding.sha256
+        case HoldEvent():
+            return event.hold.sha256
+        case RefEvent():
+            return event.sha256

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from service.adapters.keys import check_key, is_key
+from service.adapters.keys import check_key, check_note, is_key
 from service.adapters.s3.client import S3Config, connect
 from service.adapters.s3.errors import answering, is_beyond_end, is_missing
 from service.adapters.s3.stream import S3Stream, Source
@@ -129,6 +129,23 @@ class S3Storage:
             for found in page.get("Contents", []):
                 if is_key(found["Key"]) and found["Key"] > after:
                     yield StoredObject(found["Key"], found["Size"], found["LastModified"].astimezone(UTC))
+
+    async def read_note(self, name: str) -> bytes | None:
+        """See `StoreNotes`: an object beside the folders of objects."""
+        async with answering(self._config.patience):
+            try:
+                found = await self._client.get_object(Bucket=self._config.bucket, Key=check_note(name))
+            except ClientError as error:
+                if is_missing(error):
+                    return None
+                raise
+            async with found["Body"] as body:
+                return await body.read()
+
+    async def write_note(self, name: str, content: bytes) -> None:
+        """See `StoreNotes`."""
+        async with answering(self._config.patience):
+            await self._client.put_object(Bucket=self._config.bucket, Key=check_note(name), Body=content)
 
     async def check(self) -> None:
         """Ask for the bucket."""

@@ -1,0 +1,100 @@
+"""One round of collecting: what lost its last reason is condemned, what is condemned long enough goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from service.application.guard_store import GuardStore
+from service.domain.collection import BlobReview, judge_blob, judge_holding
+from service.domain.errors import RefkeepError
+from service.observability import observed
+from service.ports.collection import Amount, Collection, Condemned, Leftovers, Reviewed, Staging
+from service.ports.storage import Storage
+
+BATCH = 200
+CLAIM = timedelta(seconds=30)
+ANSWERS_KEPT = timedelta(days=7)
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a round did; `more` says that there is more of it to do now."""
+
+    reviewed: Reviewed
+    abandoned: Amount
+    deleted: Amount
+    swept: int
+    more: bool
+
+    @property
+    def steps(self) -> int:
+        """How many things were settled."""
+        return self.reviewed.seen - self.reviewed.busy + self.abandoned.count + self.deleted.count
+
+
+def _told(collected: Collected) -> dict[str, int]:
+    return {
+        "released": collected.reviewed.released.count,
+        "condemned": collected.reviewed.condemned.count,
+        "abandoned": collected.abandoned.count,
+        "deleted": collected.deleted.count,
+        "bytes": collected.deleted.bytes,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Review, condemn, delete: a batch of each. Any number of replicas do this at the same time."""
+
+    guard: GuardStore
+    collection: Collection
+    storage: Storage
+    leftovers: Leftovers
+    staging: Staging
+    quarantine: timedelta
+
+    @observed("gc.collect", layer="usecase", facts=_told)
+    async def __call__(self) -> Collected:
+        """Raises `WrongStore` before anything is collected; `Unavailable`, `StorageUnavailable`.
+
+        What was begun when it fails is done again by a later round, here or elsewhere.
+        """
+        swept = await self.staging.sweep_abandoned() + await self.leftovers.sweep_rows(ANSWERS_KEPT, BATCH)
+        await self.guard()
+        reviewed = await self.collection.review(BATCH, judge_holding, self._judge_blob)
+        abandoned = await self.collection.condemn_abandoned(BATCH)
+        claimed = await self.collection.claim(BATCH, CLAIM)
+        deleted = await self._delete(claimed)
+        most = max(reviewed.seen - reviewed.busy, abandoned.count, len(claimed))
+        return Collected(reviewed, abandoned, deleted, swept, more=most >= BATCH)
+
+    def _judge_blob(self, review: BlobReview) -> datetime | None:
+        return judge_blob(review, self.quarantine)
+
+    async def _delete(self, claimed: Sequence[Condemned]) -> Amount:
+        """Bytes first, then their rows; outside of any transaction.
+
+        Rows whose bytes did not go stay; then the first failure is raised.
+        """
+        gone = Amount()
+        for start in range(0, len(claimed), _AT_ONCE):
+            together = claimed[start : start + _AT_ONCE]
+            errors = await asyncio.gather(*(self._remove(condemned) for condemned in together))
+            removed = [condemned for condemned, error in zip(together, errors, strict=True) if error is None]
+            await self.collection.forget([condemned.object_id for condemned in removed])
+            gone += Amount(len(removed), sum(condemned.size for condemned in removed))
+            failures = [error for error in errors if error is not None]
+            if failures:
+                raise failures[0]
+        return gone
+
+    async def _remove(self, condemned: Condemned) -> RefkeepError | None:
+        try:
+            await self.storage.delete(condemned.key)
+        except RefkeepError as error:
+            return error
+        return None

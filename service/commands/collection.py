@@ -1,0 +1,203 @@
+"""`refkeep gc`: what is collected, what would be, and a run by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
+from service.commands.postgres import reachable_postgres
+
+if TYPE_CHECKING:
+    from service.application.collect import Collect, Collected
+    from service.ports.collection import Amount, Backlog, Collection, Plan
+
+T = TypeVar("T")
+
+TOO_MUCH = 3
+"""The exit status of a run that would have deleted more than it was allowed to."""
+
+_STEPS = {
+    "release": "holdings past their lease that no ref uses",
+    "condemn": "blobs that no workspace holds any more",
+    "delete": "objects past their quarantine, and of uploads that never ended",
+    "waiting": "condemned objects within their quarantine",
+    "on_hold": "kept by a hold alone",
+    "objects": "all objects",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What the commands work with."""
+
+    collect: Collect
+    collection: Collection
+
+
+@click.group()
+def gc() -> None:
+    """Collection: what nothing refers to goes, after a while. The service does this by itself."""
+
+
+@gc.command("plan")
+@json_option
+@plain_errors
+def show_plan(as_json: bool) -> None:
+    """What a run would do now, with counts and bytes; nothing is changed."""
+    _print_plan(_run(lambda desk: desk.collection.plan()), as_json=as_json)
+
+
+@gc.command("status")
+@json_option
+@plain_errors
+def show_status(as_json: bool) -> None:
+    """What is due and not done, and whether the store is the right one."""
+
+    async def look(desk: _Desk) -> tuple[str | None, Backlog]:
+        return await _doubt(desk), await desk.collection.backlog()
+
+    doubt, backlog = _run(look)
+    document = _status_document(doubt, backlog)
+    if as_json:
+        print_json(document)
+    else:
+        print_table(["what", "value"], list(document.items()))
+
+
+@gc.command("run")
+@click.option("--dry-run", is_flag=True, help="The same as `refkeep gc plan`.")
+@click.option(
+    "--max-delete-percent",
+    type=click.FloatRange(0, 100),
+    default=100.0,
+    show_default=True,
+    help="Stop before anything happens if more of all objects would be condemned or deleted.",
+)
+@json_option
+@plain_errors
+def run(dry_run: bool, max_delete_percent: float, as_json: bool) -> None:
+    r"""Collect what is due until nothing is left; safe beside the service and beside other runs.
+
+    \b
+    Exit status: 0 done, 1 a fault (run it again), 2 a wrong option, 3 --max-delete-percent.
+    """
+    if dry_run:
+        _print_plan(_run(lambda desk: desk.collection.plan()), as_json=as_json)
+        return
+    _print_run(_run(lambda desk: _collect_all(desk, max_delete_percent)), as_json=as_json)
+
+
+async def _collect_all(desk: _Desk, max_delete_percent: float) -> list[Collected]:
+    plan = await desk.collection.plan()
+    if plan.percent > max_delete_percent:
+        click.echo(
+            f"Nothing was done: {plan.percent:.1f} % of all objects would be condemned or deleted, "
+            f"more than {max_delete_percent:g} %. See `refkeep gc plan`.",
+            err=True,
+        )
+        raise SystemExit(TOO_MUCH)
+    rounds: list[Collected] = []
+    with _progress() as progress:
+        total = plan.release.count + plan.condemn.count + plan.delete.count
+        task = progress.add_task("Collecting", total=total)
+        while not rounds or rounds[-1].more:
+            rounds.append(await desk.collect())
+            progress.update(task, completed=min(total, sum(_done(collected) for collected in rounds)))
+        progress.update(task, completed=total)
+    return rounds
+
+
+def _done(collected: Collected) -> int:
+    return collected.reviewed.released.count + collected.reviewed.condemned.count + collected.deleted.count
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+
+
+async def _doubt(desk: _Desk) -> str | None:
+    """Why the store is not trusted, None if it is."""
+    from service.domain.errors import StorageUnavailable, WrongStore
+
+    try:
+        await desk.collect.guard()
+    except (StorageUnavailable, WrongStore) as error:
+        return str(error)
+    return None
+
+
+def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:
+    async def at_desk(url: str) -> T:
+        async with _open_desk(url) as desk:
+            return await work(desk)
+
+    with reachable_postgres(settings_of_environment()) as url:
+        return asyncio.run(at_desk(url))
+
+
+@asynccontextmanager
+async def _open_desk(url: str) -> AsyncIterator[_Desk]:
+    from service.adapters.postgres.collection import PostgresCollection
+    from service.adapters.postgres.opening import open_database
+    from service.app import create_collect, create_storage
+
+    settings = settings_of_environment()
+    database, store = await open_database({"dsn": url}, 2), create_storage(settings)
+    try:
+        await store.aopen()
+        yield _Desk(create_collect(settings, database, store), PostgresCollection(database))
+    finally:
+        await store.aclose()
+        await database.aclose()
+
+
+def _print_plan(plan: Plan, *, as_json: bool) -> None:
+    amounts: dict[str, Amount] = {name: getattr(plan, name) for name in _STEPS}
+    if as_json:
+        documents = {name: {"count": amount.count, "bytes": amount.bytes} for name, amount in amounts.items()}
+        print_json({**documents, "percent": round(plan.percent, 3)})
+        return
+    rows = [[name, amounts[name].count, decimal(amounts[name].bytes), _STEPS[name]] for name in _STEPS]
+    print_table(["step", "count", "bytes", "of"], rows)
+
+
+def _print_run(rounds: list[Collected], *, as_json: bool) -> None:
+    from service.ports.collection import Amount
+
+    done = {
+        "released": sum((each.reviewed.released for each in rounds), Amount()),
+        "condemned": sum((each.reviewed.condemned for each in rounds), Amount()),
+        "abandoned": sum((each.abandoned for each in rounds), Amount()),
+        "deleted": sum((each.deleted for each in rounds), Amount()),
+    }
+    busy = rounds[-1].reviewed.busy
+    if as_json:
+        documents = {name: {"count": amount.count, "bytes": amount.bytes} for name, amount in done.items()}
+        print_json({**documents, "busy": busy, "rounds": len(rounds)})
+        return
+    print_table(["what", "count", "bytes"], [[name, each.count, decimal(each.bytes)] for name, each in done.items()])
+    if busy:
+        click.echo(f"{busy} left for later: others work on them.", err=True)
+
+
+def _status_document(doubt: str | None, backlog: Backlog) -> dict[str, str | int | None]:
+    from service.schemas.events import rfc3339
+
+    return {
+        "store": doubt or "right",
+        "reviews": backlog.reviews,
+        "uploads": backlog.uploads,
+        "condemned": backlog.condemned,
+        "oldest": None if backlog.oldest is None else rfc3339(backlog.oldest),
+    }

@@ -1,0 +1,51 @@
+"""The contract of `service.ports.notes`, for every store."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from service.domain.errors import StorageUnavailable
+from service.ports.notes import StoreNotes
+from tests.contract.conftest import LosableStore, Store
+from tests.parts.blobs import keys
+
+pytestmark = pytest.mark.anyio
+
+
+def notes(store: Store | LosableStore) -> StoreNotes:
+    return cast("StoreNotes", store.storage)
+
+
+async def test_a_note_that_was_never_written_is_none(store: Store) -> None:
+    assert await notes(store).read_note("sentinel") is None
+
+
+async def test_a_note_says_what_was_written_last(store: Store) -> None:
+    await notes(store).write_note("sentinel", b"first")
+    await notes(store).write_note("sentinel", b"second, which is longer")
+    await notes(store).write_note("fence", b"another")
+    assert await notes(store).read_note("sentinel") == b"second, which is longer"
+    assert await notes(store).read_note("fence") == b"another"
+
+
+async def test_no_listing_shows_a_note_and_nothing_else_is_left_of_it(store: Store) -> None:
+    before = await store.contents()
+    await notes(store).write_note("sentinel", b"here")
+    assert await keys(store.storage) == []
+    assert await store.contents() - before <= {"sentinel"}
+
+
+@pytest.mark.parametrize("name", ["", "ab", "../up", "Sentinel", "ab/cd", "a b c"])
+async def test_other_names_are_refused(store: Store, name: str) -> None:
+    with pytest.raises(ValueError, match="no name of a note"):
+        await notes(store).read_note(name)
+    with pytest.raises(ValueError, match="no name of a note"):
+        await notes(store).write_note(name, b"")
+
+
+async def test_a_lost_store_is_never_a_missing_note(losable: LosableStore) -> None:
+    await losable.lose()
+    with pytest.raises(StorageUnavailable):
+        await notes(losable).read_note("sentinel")
