@@ -13,7 +13,7 @@ from service.drain import Drain
 Turn = Callable[[], Awaitable[bool]]
 """One round, on record by itself; True when there is more of it to do at once."""
 
-_MOST_INTERVALS = 16
+_MOST_DOUBLINGS = 4
 
 
 @asynccontextmanager
@@ -38,7 +38,7 @@ def pause_after(failures: int, interval: float, luck: float) -> float:
 
     `luck` is any number from 0 to 1.
     """
-    return float(min(2**failures, _MOST_INTERVALS)) * interval * (0.5 + luck)
+    return 2.0 ** min(failures, _MOST_DOUBLINGS) * interval * (0.5 + luck)
 
 
 async def _rounds(turn: Turn, interval: float) -> None:
