@@ -17,11 +17,14 @@ from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
+from service.adapters.postgres.holds import PostgresHolds
 from service.adapters.postgres.leftovers import PostgresLeftovers
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.opening import open_database
+from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.refs import PostgresRefs
 from service.adapters.postgres.sentinel import PostgresSentinel
+from service.adapters.postgres.space import PostgresSpace
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.application.attach_blob import AttachBlob
@@ -30,14 +33,20 @@ from service.application.authenticate import Authenticate
 from service.application.collect import Collect
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
+from service.application.explain_blob import ExplainBlob
 from service.application.find_missing import FindMissing
+from service.application.get_hold import GetHold
 from service.application.get_media import GetMedia
+from service.application.get_workspace import GetWorkspace
 from service.application.give_up_holding import GiveUpHolding
 from service.application.grant_holding import GrantHolding
 from service.application.guard_store import GuardStore
 from service.application.lifetimes import Lifetimes
+from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
 from service.application.list_refs import ListRefs
+from service.application.place_hold import PlaceHold
+from service.application.put_workspace import PutWorkspace
 from service.application.release_slot import ReleaseSlot
 from service.application.upload_blob import UploadBlob
 from service.delivery.endpoint import Delivery
@@ -212,6 +221,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
 
 def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: _Parts) -> UseCases:
     blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
+    holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
     attach = AttachBlob(refs, policies, lifetimes)
@@ -232,4 +242,10 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
         list_refs=ListRefs(refs),
         get_media=GetMedia(refs),
         list_events=ListEvents(PostgresFeed(parts.database)),
+        explain_blob=ExplainBlob(PostgresReasons(parts.database)),
+        place_hold=PlaceHold(holds),
+        lift_hold=LiftHold(holds),
+        get_hold=GetHold(holds),
+        get_workspace=GetWorkspace(workspaces, PostgresSpace(parts.database)),
+        put_workspace=PutWorkspace(workspaces),
     )

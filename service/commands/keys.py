@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import TypeVar
 
 import click
@@ -12,6 +13,7 @@ import click
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.opening import open_database
+from service.adapters.postgres.space import PostgresSpace
 from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
 from service.commands.postgres import reachable_postgres
 from service.domain.credentials import new_credentials
@@ -148,6 +150,23 @@ def list_workspaces(as_json: bool) -> None:
     else:
         columns = ["slug", "used_bytes", "max_bytes", "used_items", "max_items", "created_at"]
         print_table(columns, [[row[column] for column in columns] for row in rows])
+
+
+@workspaces.command("check")
+@json_option
+@plain_errors
+def check_workspaces(as_json: bool) -> None:
+    """Compare the use that is charged with what is held; exit status 1 where they differ."""
+    drifted = _run(lambda database: PostgresSpace(database).drifted())
+    rows = [asdict(drift) for drift in drifted]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        click.echo("Every workspace is charged what it holds.")
+    if rows:
+        raise SystemExit(1)
 
 
 def _key_row(key: ApiKey) -> dict[str, str | list[str] | None]:

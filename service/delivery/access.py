@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from http import HTTPStatus
 
 from service.domain.policy import Visibility
 from service.domain.ref import RefState
@@ -15,6 +16,7 @@ class Refusal(Enum):
 
     NOT_FOUND = auto()
     GONE = auto()
+    ON_HOLD = auto()
 
 
 class Reuse(Enum):
@@ -35,12 +37,15 @@ class Grant:
 
 
 def judge_blob(blob: BlobDescriptor | None) -> Grant | Refusal:
-    """Bytes by their hash: to anyone while a live public ref shows them, otherwise to a workspace that holds them."""
-    if blob is None:
+    """Bytes by their hash: to anyone while a live public ref shows them, otherwise to a workspace that holds them.
+
+    A hold is told only to those who might have had the bytes.
+    """
+    if blob is None or not (blob.public or blob.held):
         return Refusal.NOT_FOUND
-    if blob.public:
-        return Grant(blob.content, Reuse.IMMUTABLE)
-    return Grant(blob.content, Reuse.NEVER) if blob.held else Refusal.NOT_FOUND
+    if blob.hold is not None:
+        return _on_hold(blob.hold)
+    return Grant(blob.content, Reuse.IMMUTABLE if blob.public else Reuse.NEVER)
 
 
 def judge_media(media: MediaDescriptor | PurgedMedia | None) -> Grant | Refusal:
@@ -49,6 +54,13 @@ def judge_media(media: MediaDescriptor | PurgedMedia | None) -> Grant | Refusal:
         return Refusal.GONE if media.owned else Refusal.NOT_FOUND
     if media is None:
         return Refusal.NOT_FOUND
-    if media.state is RefState.LIVE and media.visibility is Visibility.PUBLIC:
-        return Grant(media.content, Reuse.BRIEF, media)
-    return Grant(media.content, Reuse.NEVER, media) if media.owned else Refusal.NOT_FOUND
+    public = media.state is RefState.LIVE and media.visibility is Visibility.PUBLIC
+    if not (public or media.owned):
+        return Refusal.NOT_FOUND
+    if media.hold is not None:
+        return _on_hold(media.hold)
+    return Grant(media.content, Reuse.BRIEF if public else Reuse.NEVER, media)
+
+
+def _on_hold(status: int) -> Refusal:
+    return Refusal.NOT_FOUND if status == HTTPStatus.NOT_FOUND else Refusal.ON_HOLD

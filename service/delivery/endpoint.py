@@ -33,6 +33,7 @@ Problem = Callable[[str, str, str], tuple[int, Headers, bytes]]
 _REFUSALS = {
     Refusal.NOT_FOUND: ("not-found", "Nothing is here, or nothing that this caller may know of."),
     Refusal.GONE: ("gone", "This media was purged."),
+    Refusal.ON_HOLD: ("on-hold", "These bytes are on hold: they are neither served nor taken."),
 }
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.errors import (
     BlobNotHeld,
+    OnHold,
     PolicyUnknown,
     PositionOutOfRange,
     PreconditionRequired,
@@ -156,12 +157,14 @@ def decide_release(state: RoleState, command: Release, policies: Policies, reten
 class HoldingState:
     """What a decision about a holding needs.
 
-    The time, the workspace's holding now, and the blob's `size` in bytes, None where there is no such blob.
+    The time, the workspace's holding now, the blob's `size` in bytes, None where there is no such blob, and whether an
+    operator put the bytes on hold.
     """
 
     now: datetime
     holding: Holding | None
     size: int | None = None
+    on_hold: bool = False
 
 
 def decide_hold(
@@ -169,8 +172,10 @@ def decide_hold(
 ) -> HoldingEvent:
     """Judge bytes that arrived whole: `insert`, or `duplicate` if this workspace held them already.
 
-    Both renew the lease.
+    Both renew the lease. Raises `OnHold`.
     """
+    if state.on_hold:
+        raise OnHold
     lease_until = state.now + lease
     if state.holding is not None:
         renewed = replace(state.holding, lease_until=max(lease_until, state.holding.lease_until))
@@ -201,10 +206,12 @@ def decide_renewal(state: HoldingState, lease: timedelta, actor: Actor, *, alway
     """Judge a holding that its workspace asks for again without sending the bytes.
 
     A question asked often must not fill the log: unless `always`, a lease that would grow by less than a hundredth
-    stays.
+    stays, and so does that of bytes on hold, for which `always` raises `OnHold`.
     """
     holding = state.holding
-    if holding is None or (not always and state.now + lease - holding.lease_until < lease / 100):
+    if holding is None:
+        return None
+    if not always and (state.on_hold or state.now + lease - holding.lease_until < lease / 100):
         return None
     return decide_hold(state, holding.workspace, holding.sha256, holding.size, lease, actor)
 

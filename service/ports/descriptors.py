@@ -24,16 +24,23 @@ class ServableBytes:
 
 @dataclass(frozen=True, slots=True)
 class BlobDescriptor:
-    """A blob: `public` when a live public ref of any workspace points to it, `held` when the asker holds it."""
+    """A blob: `public` when a live public ref of any workspace points to it, `held` when the asker holds it.
+
+    `hold` is the HTTP status of an operator's hold, None where there is none.
+    """
 
     content: ServableBytes
     public: bool
     held: bool
+    hold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MediaDescriptor:
-    """A ref and its bytes: `owned` when it belongs to the asking workspace; `created_at` is the ref's, in UTC."""
+    """A ref and its bytes: `owned` when it belongs to the asking workspace; `created_at` is the ref's, in UTC.
+
+    `hold` as for a blob.
+    """
 
     ref_id: UUID
     content: ServableBytes
@@ -42,6 +49,7 @@ class MediaDescriptor:
     owned: bool
     filename: str | None
     created_at: datetime
+    hold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,42 @@ class Callers:
             raise WorkspaceRequired
         return Caller(workspace, Actor(f"key:{principal.key_id}", _traceparent()))
 
+    async def operator(self, headers: Mapping[str, str], *, writes: bool) -> Actor:
+        """Who acts on all workspaces, whichever the request names.
+
+        Raises `Unauthorized`, `Forbidden`, `ReadOnly` for a write where none are taken.
+        """
+        principal = await self.principal(headers)
+        if principal is None:
+            raise Unauthorized
+        if Scope.OPERATOR not in principal.scopes:
+            raise Forbidden(f"This key lacks the scope {Scope.OPERATOR}.")
+        if self.read_only and writes:
+            raise ReadOnly
+        return Actor(f"key:{principal.key_id}", _traceparent())
+
+    async def visitor(self, headers: Mapping[str, str], named: str | None) -> str | None:
+        """Whose affairs the caller may read: the workspace's that is named, or else the key's own; None is everyone's.
+
+        An operator may read everyone's, and does unless the request names a workspace. Raises as `require` does.
+        """
+        principal = await self.principal(headers)
+        if principal is None:
+            raise Unauthorized
+        if Scope.OPERATOR in principal.scopes and named is None:
+            return None
+        if Scope.READ not in principal.scopes:
+            raise Forbidden(f"This key lacks the scope {Scope.READ}.")
+        workspace = await self._workspace(principal, named)
+        if workspace is None:
+            raise WorkspaceRequired
+        return workspace
+
+    async def is_operator(self, headers: Mapping[str, str]) -> bool:
+        """Whether the key acts on all workspaces. Raises `Unauthorized` for a bad one."""
+        principal = await self.principal(headers)
+        return principal is not None and Scope.OPERATOR in principal.scopes
+
     async def reader(self, headers: Mapping[str, str]) -> str | None:
         """The workspace whose bytes this caller may read: None for anyone without a key, its scope or a workspace."""
         principal = await self.principal(headers)

@@ -54,6 +54,7 @@ PROBLEMS = {
     "duration-exceeded": Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Too long"),
     "unreadable-media": Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Truncated or corrupt"),
     "precondition-required": Problem(HTTPStatus.PRECONDITION_REQUIRED, "Send If-Match with the entity's ETag"),
+    "on-hold": Problem(HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS, "On hold"),
     "internal": Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke here"),
     "blob-missing": Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The bytes are missing from the store"),
     "unavailable": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not available now", retryable=True),

@@ -8,12 +8,18 @@ from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
+from service.application.explain_blob import ExplainBlob
 from service.application.find_missing import FindMissing
+from service.application.get_hold import GetHold
 from service.application.get_media import GetMedia
+from service.application.get_workspace import GetWorkspace
 from service.application.give_up_holding import GiveUpHolding
 from service.application.grant_holding import GrantHolding
+from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
 from service.application.list_refs import ListRefs
+from service.application.place_hold import PlaceHold
+from service.application.put_workspace import PutWorkspace
 from service.application.release_slot import ReleaseSlot
 from service.application.upload_blob import UploadBlob
 from service.domain.policy import Policies
@@ -44,3 +50,9 @@ class UseCases:
     list_refs: ListRefs
     get_media: GetMedia
     list_events: ListEvents
+    explain_blob: ExplainBlob
+    place_hold: PlaceHold
+    lift_hold: LiftHold
+    get_hold: GetHold
+    get_workspace: GetWorkspace
+    put_workspace: PutWorkspace

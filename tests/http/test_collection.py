@@ -22,7 +22,7 @@ def stored(service: Refkeep) -> set[str]:
 
 def gc(service: Refkeep, *words: str, **settings: object) -> tuple[int, str, str]:
     done = run_command("gc", *words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url, **settings)
-    return done.returncode, done.stdout, done.stderr
+    return done.status, done.stdout, done.stderr
 
 
 def test_the_service_removes_what_nothing_needs_and_measures_what_is_left(yard: Yard) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.parts.caller import Caller, problem
+from tests.parts.service import Refkeep
 
 FILE = Path(__file__).parents[2] / "openapi.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text())
@@ -33,10 +34,12 @@ class Addresses(HTMLParser):
         self.found += [value or "" for name, value in attributes if name in {"src", "href", "apidescriptionurl"}]
 
 
-def request_examples() -> Iterator[tuple[str, str, str, Any]]:
+def request_examples(*, of_operators: bool) -> Iterator[tuple[str, str, str, Any]]:
     """Method, path, media type and body of every documented request, in the document's order."""
     for template, item in DOCUMENT["paths"].items():
         for method in ("post", "put"):
+            if (item.get(method, {}).get("tags") == ["Operators"]) is not of_operators:
+                continue
             contents = item.get(method, {}).get("requestBody", {}).get("content", {})
             for media_type, content in contents.items():
                 for example in content["examples"].values():
@@ -57,11 +60,19 @@ def send(http: httpx.Client, method: str, path: str, media_type: str, value: Any
 
 def test_every_documented_request_succeeds_in_a_new_workspace(acme: Caller) -> None:
     tried = 0
-    for method, path, media_type, value in request_examples():
+    for method, path, media_type, value in request_examples(of_operators=False):
         response = send(acme.http, method, path, media_type, value)
         assert response.status_code in {200, 201}, (method, path, media_type, response.text)
         tried += 1
     assert tried >= 10
+
+
+def test_every_documented_request_of_operators_succeeds(service: Refkeep) -> None:
+    operator = service.bearer(service.key(None, "operator"))
+    answers = [send(operator.http, *example) for example in request_examples(of_operators=True)]
+    operator.http.delete(f"/holds/{PATH_PARAMETERS['sha256']}")
+    assert {response.status_code for response in answers} <= {200, 201}
+    assert len(answers) >= 3
 
 
 def test_the_document_is_served_as_it_is_written(anyone: Caller) -> None:

@@ -25,12 +25,15 @@ from service.ports.objects import Reservation
 _FIND = f"""SELECT {BLOB_COLUMNS} FROM blobs b JOIN holdings h ON h.blob_id = b.id
 WHERE h.workspace_id = $1 AND b.sha256 = $2"""
 
-_HELD = """SELECT refkeep_now() AS now, b.sha256, b.size, h.acquired_at, h.lease_until
+_ON_HOLD = "EXISTS (SELECT FROM holds WHERE holds.sha256 = {sha256}) AS on_hold"
+_HELD = f"""SELECT refkeep_now() AS now, b.sha256, b.size, h.acquired_at, h.lease_until,
+    {_ON_HOLD.format(sha256="b.sha256")}
 FROM blobs b JOIN holdings h ON h.blob_id = b.id
 WHERE h.workspace_id = $1 AND b.sha256 = ANY ($2::bytea[]) ORDER BY b.sha256"""
 
 _LOAD = f"""
-SELECT refkeep_now() AS now, {PLACE}, o.state, b.id AS blob_id, {BLOB_COLUMNS}, h.lease_until, i.fingerprint, i.answer
+SELECT refkeep_now() AS now, {PLACE}, o.state, b.id AS blob_id, {BLOB_COLUMNS}, h.lease_until, i.fingerprint, i.answer,
+    {_ON_HOLD.format(sha256="$2")}
 FROM (SELECT 1) AS one
 LEFT JOIN blobs b ON b.sha256 = $2
 LEFT JOIN holdings h ON h.blob_id = b.id AND h.workspace_id = $1
@@ -106,7 +109,7 @@ class PostgresBlobs:
         outcomes: dict[Sha256, BlobOutcome | Replay | None] = {}
         for row in await self.database.fetch(_HELD, workspace_id, [bytes.fromhex(sha256) for sha256 in set(hashes)]):
             sha256 = Sha256(row["sha256"].hex())
-            if judge(HoldingState(row["now"], to_holding(workspace, row), row["size"])) is None:
+            if judge(HoldingState(row["now"], to_holding(workspace, row), row["size"], row["on_hold"])) is None:
                 outcomes[sha256] = None
                 continue
             turn = _Turn(workspace, workspace_id, sha256, judge, claim)
@@ -241,7 +244,7 @@ class _Turn:
 
     def state(self, load: Row) -> HoldingState:
         """What the judge asks for."""
-        return HoldingState(load["now"], to_holding(self.workspace, load), load["size"])
+        return HoldingState(load["now"], to_holding(self.workspace, load), load["size"], load["on_hold"])
 
     def decided(self, load: Row) -> HoldingEvent:
         """The judge's event, where it always has one."""

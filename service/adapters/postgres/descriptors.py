@@ -17,12 +17,13 @@ SELECT b.sha256, b.size, b.media_type, o.key,
     EXISTS (SELECT FROM refs r WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live') AS is_public,
     EXISTS (
         SELECT FROM holdings h JOIN workspaces w ON w.id = h.workspace_id WHERE h.blob_id = b.id AND w.slug = $2
-    ) AS is_held
+    ) AS is_held,
+    (SELECT status FROM holds WHERE blob_id = b.id) AS hold
 FROM blobs b JOIN objects o ON o.id = b.object_id WHERE b.sha256 = $1
 """
 _OF_REF = """
 SELECT b.sha256, b.size, b.media_type, o.key, r.id, r.visibility, r.state, r.filename, r.created_at,
-    coalesce(w.slug = $2, false) AS is_owned
+    coalesce(w.slug = $2, false) AS is_owned, (SELECT status FROM holds WHERE blob_id = b.id) AS hold
 FROM refs r
 JOIN workspaces w ON w.id = r.workspace_id
 JOIN blobs b ON b.id = r.blob_id
@@ -41,7 +42,9 @@ class PostgresDescriptors:
     async def of_blob(self, sha256: Sha256, workspace: str | None) -> BlobDescriptor | None:
         """See the port."""
         row = await self.database.fetchrow(_OF_BLOB, bytes.fromhex(sha256), workspace)
-        return None if row is None else BlobDescriptor(_to_bytes(row), public=row["is_public"], held=row["is_held"])
+        if row is None:
+            return None
+        return BlobDescriptor(_to_bytes(row), public=row["is_public"], held=row["is_held"], hold=row["hold"])
 
     @observed("descriptors.of_ref", layer="repo", span_name="SELECT refs")
     async def of_ref(self, ref_id: UUID, workspace: str | None) -> MediaDescriptor | PurgedMedia | None:
@@ -57,6 +60,7 @@ class PostgresDescriptors:
             row["is_owned"],
             row["filename"],
             row["created_at"],
+            row["hold"],
         )
 
 

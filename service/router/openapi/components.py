@@ -11,6 +11,7 @@ from service.router.problems import PROBLEMS, Problem
 from service.schemas.events import EventData
 from service.schemas.feed import EventPage
 from service.schemas.media import BlobMeta, BlobResult, RefDocument, RefList, RefResult
+from service.schemas.operators import HoldDocument, HoldRequest, Quota, ReasonsDocument, WorkspaceDocument
 from service.schemas.policies import PolicyDocument
 from service.schemas.requests import AttachFields, AttachRequest, MissingRequest, MissingResult
 
@@ -23,12 +24,17 @@ DOCUMENTS = (
     BlobResult,
     EventData,
     EventPage,
+    HoldDocument,
+    HoldRequest,
     MissingRequest,
     MissingResult,
     PolicyDocument,
+    Quota,
+    ReasonsDocument,
     RefDocument,
     RefList,
     RefResult,
+    WorkspaceDocument,
 )
 _PROBLEM: Json = {
     "type": "object",

@@ -1,0 +1,75 @@
+"""Why bytes are still there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from service.domain.blob import Sha256
+from service.domain.slot import EntityKey
+
+
+class ReasonKind(StrEnum):
+    """What keeps a blob alive: a holding's lease, a live or a trashed ref, a hold."""
+
+    HOLDING = "holding"
+    REF = "ref"
+    TRASH = "trash"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class UsedBy:
+    """The ref of a reason."""
+
+    ref_id: UUID
+    entity: EntityKey
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`until` is when it ends by itself, None where somebody must end it; `workspace` None for a hold."""
+
+    kind: ReasonKind
+    workspace: str | None
+    since: datetime
+    until: datetime | None
+    used_by: UsedBy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A physical copy in the store and how far it has come; a condemned one goes after `delete_after`."""
+
+    state: str
+    size: int
+    created_at: datetime
+    delete_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobReasons:
+    """All reasons, the strongest kinds first, capped at 1,000 (`complete` says whether it is all of them).
+
+    `next_review` is when the collector looks at it next, None while nothing but a change will bring it to look.
+    `copies` are told only where all workspaces are asked for.
+    """
+
+    reasons: tuple[Reason, ...]
+    complete: bool
+    next_review: datetime | None
+    copies: tuple[Copy, ...]
+
+
+class Reasons(Protocol):
+    """Looks at one blob."""
+
+    async def of_blob(self, sha256: Sha256, workspace: str | None) -> BlobReasons | None:
+        """Every reason of one workspace, or of all for None. None where that workspace does not hold it.
+
+        Where all are asked for, None means that there is neither a reason nor a copy.
+        """

@@ -1,0 +1,112 @@
+"""What operators do, and what everyone may ask of it: holds, workspaces, why bytes are still there."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TypeVar
+
+from litestar import Response, delete, get, put
+
+from service.domain.blob import Sha256, parse_sha256
+from service.domain.errors import BadHash, BadName, BadRequest, NotFound
+from service.domain.event import DecisionKind
+from service.domain.hold_decision import PlaceHold
+from service.domain.workspace import parse_slug
+from service.ports.holds import HoldOutcome
+from service.router.answers import Answer, answer, respond, respond_to
+from service.router.body import parse_content_length, read_json
+from service.router.intake import HttpRequest, claim_of, content_type
+from service.router.use_cases import UseCases
+from service.schemas.operators import (
+    HoldRequest,
+    Quota,
+    hold_document,
+    reasons_document,
+    use_document,
+    workspace_document,
+)
+
+Shape = TypeVar("Shape")
+
+
+@put("/holds/{sha256:str}", operation="hold.put")
+async def put_hold(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
+    """Keep bytes from being served, taken and removed."""
+    actor = await use.callers.operator(request.headers, writes=True)
+    name, asked = parse_sha256(sha256), await _command(request, HoldRequest)
+    command = PlaceHold(name, asked.kind, asked.reason, actor, asked.status)
+    return respond_to(await use.place_hold(command, claim_of(request, _placed, asked)), _placed)
+
+
+@delete("/holds/{sha256:str}", status_code=200, operation="hold.delete")
+async def delete_hold(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
+    """Lift a hold."""
+    actor = await use.callers.operator(request.headers, writes=True)
+    return respond_to(await use.lift_hold(parse_sha256(sha256), actor, claim_of(request, _lifted)), _lifted)
+
+
+@get("/holds/{sha256:str}", operation="hold.get")
+async def get_hold(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
+    """The hold on these bytes."""
+    await use.callers.operator(request.headers, writes=False)
+    return respond(answer(HTTPStatus.OK, hold_document(await use.get_hold(_read_sha256(sha256)))))
+
+
+@get("/blobs/{sha256:str}/why", operation="blob.why")
+async def get_blob_why(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
+    """Why these bytes are still there."""
+    workspace = await use.callers.visitor(request.headers, request.headers.get("workspace"))
+    name = _read_sha256(sha256)
+    found = await use.explain_blob(name, workspace)
+    return respond(answer(HTTPStatus.OK, reasons_document(name, found, copies=workspace is None)))
+
+
+@get("/workspaces/{slug:str}", operation="workspace.get")
+async def get_workspace(request: HttpRequest, use: UseCases, slug: str) -> Response[bytes]:
+    """What a workspace may use, and what it uses."""
+    is_operator = await use.callers.is_operator(request.headers)
+    if not is_operator:
+        await use.callers.visitor(request.headers, slug)
+    return respond(answer(HTTPStatus.OK, use_document(await use.get_workspace(_read_slug(slug), physical=is_operator))))
+
+
+@put("/workspaces/{slug:str}", operation="workspace.put")
+async def put_workspace(request: HttpRequest, use: UseCases, slug: str) -> Response[bytes]:
+    """Make a workspace, or give it another quota."""
+    await use.callers.operator(request.headers, writes=True)
+    name, quota = parse_slug(slug), await _command(request, Quota)
+    workspace, is_new = await use.put_workspace(name, quota.max_bytes, quota.max_items)
+    return respond(answer(HTTPStatus.CREATED if is_new else HTTPStatus.OK, workspace_document(workspace)))
+
+
+async def _command(request: HttpRequest, shape: type[Shape]) -> Shape:
+    if content_type(request) != "application/json":
+        raise BadRequest("Send application/json.")
+    declared = parse_content_length(request.headers.get("content-length"))
+    return await read_json(request.receive, shape, declared=declared)
+
+
+def _placed(outcome: HoldOutcome) -> Answer:
+    status = HTTPStatus.CREATED if outcome.decision is DecisionKind.INSERT else HTTPStatus.OK
+    return answer(status, hold_document(outcome.hold))
+
+
+def _lifted(_: HoldOutcome) -> Answer:
+    return answer(HTTPStatus.NO_CONTENT, None)
+
+
+def _read_sha256(text: str) -> Sha256:
+    try:
+        return parse_sha256(text)
+    except BadHash:
+        raise NotFound("There is nothing under this name.") from None
+
+
+def _read_slug(text: str) -> str:
+    try:
+        return parse_slug(text)
+    except BadName:
+        raise NotFound(f"There is no workspace {text[:63]}.") from None
+
+
+HANDLERS = [put_hold, delete_hold, get_hold, get_blob_why, get_workspace, put_workspace]
