@@ -60,3 +60,18 @@ def test_a_purged_ref_is_gone_for_its_workspace_and_unknown_to_the_rest(owned: b
 def test_what_does_not_exist_is_not_found() -> None:
     assert judge_blob(None) is Refusal.NOT_FOUND
     assert judge_media(None) is Refusal.NOT_FOUND
+
+
+@pytest.mark.parametrize(("hold", "told"), [(404, Refusal.NOT_FOUND), (451, Refusal.ON_HOLD)])
+def test_a_hold_refuses_whoever_might_have_had_the_bytes_and_tells_nobody_else(hold: int, told: Refusal) -> None:
+    for public, held in ((True, True), (True, False), (False, True)):
+        assert judge_blob(BlobDescriptor(CONTENT, public, held, hold)) is told
+    assert judge_blob(BlobDescriptor(CONTENT, public=False, held=False, hold=hold)) is Refusal.NOT_FOUND
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    for visibility, owned, expected in (
+        (Visibility.PUBLIC, False, told),
+        (Visibility.PRIVATE, True, told),
+        (Visibility.PRIVATE, False, Refusal.NOT_FOUND),
+    ):
+        media = MediaDescriptor(UUID(int=7), CONTENT, visibility, RefState.LIVE, owned, "a.png", when, hold)
+        assert judge_media(media) is expected
