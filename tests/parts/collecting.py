@@ -40,6 +40,9 @@ class PlainProber:
     async def probe(self, _: object) -> MediaInfo:
         return MediaInfo("text/plain")
 
+    def knows(self, media_type: str) -> bool:
+        return media_type == "text/plain"
+
     async def warm(self) -> None:
         """Nothing to start."""
 
