@@ -12,6 +12,7 @@ from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.blobs import PostgresBlobs
+from service.adapters.postgres.catalogue import PostgresCatalogue
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
@@ -25,6 +26,8 @@ from service.adapters.vips.prober import VipsProber
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
 from service.application.authenticate import Authenticate
+from service.application.change_refs import ChangeRefs
+from service.application.changes import Rules
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
 from service.application.find_missing import FindMissing
@@ -33,8 +36,15 @@ from service.application.give_up_holding import GiveUpHolding
 from service.application.grant_holding import GrantHolding
 from service.application.lifetimes import Lifetimes
 from service.application.list_events import ListEvents
+from service.application.list_media import ListMedia
 from service.application.list_refs import ListRefs
+from service.application.purge_media import PurgeMedia
+from service.application.release_media import ReleaseMedia
+from service.application.release_refs import ReleaseRefs
 from service.application.release_slot import ReleaseSlot
+from service.application.reorder_role import ReorderRole
+from service.application.restore_media import RestoreMedia
+from service.application.revise_media import ReviseMedia
 from service.application.upload_blob import UploadBlob
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
@@ -161,7 +171,7 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
     blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
-    attach = AttachBlob(refs, policies, lifetimes)
+    attach, rules = AttachBlob(refs, policies, lifetimes), Rules(policies, lifetimes)
     return UseCases(
         callers=callers,
         present=Presenter((settings.public_url or "").rstrip("/")),
@@ -177,6 +187,14 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
         attach_bytes=AttachBytes(upload, attach),
         release_slot=ReleaseSlot(refs, policies, lifetimes),
         list_refs=ListRefs(refs),
+        reorder_role=ReorderRole(refs, rules),
+        release_refs=ReleaseRefs(refs, rules),
+        change_refs=ChangeRefs(refs, rules),
         get_media=GetMedia(refs),
+        list_media=ListMedia(PostgresCatalogue(parts.database)),
+        release_media=ReleaseMedia(refs, rules),
+        revise_media=ReviseMedia(refs, rules),
+        restore_media=RestoreMedia(refs, rules),
+        purge_media=PurgeMedia(refs, rules),
         list_events=ListEvents(PostgresFeed(parts.database)),
     )
