@@ -6,7 +6,8 @@ contracts/problems. Its members are the facts that a problem document adds; HTTP
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 from uuid import UUID
 
@@ -24,6 +25,16 @@ class RefkeepError(Exception):
     def members(self) -> dict[str, object]:
         """Facts beside the sentence, JSON-ready."""
         return {}
+
+
+@contextmanager
+def operation(index: int) -> Iterator[None]:
+    """What is refused within was met by this operation of a batch."""
+    try:
+        yield
+    except RefkeepError as error:
+        error.index = index
+        raise
 
 
 class BadHash(RefkeepError):

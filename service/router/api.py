@@ -9,13 +9,21 @@ from litestar import Litestar, Response, route
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 
-from service.router import blobs, documentation, operations, reading, refs
+from service.router import batch, blobs, documentation, media, operations, reading, refs
 from service.router.failures import EXCEPTION_HANDLERS
 from service.router.gateway import App
 from service.router.operations import Operations
 from service.router.use_cases import UseCases
 
-HANDLERS = [*blobs.HANDLERS, *refs.HANDLERS, *reading.HANDLERS, *operations.HANDLERS, *documentation.HANDLERS]
+HANDLERS = [
+    *blobs.HANDLERS,
+    *refs.HANDLERS,
+    *batch.HANDLERS,
+    *media.HANDLERS,
+    *reading.HANDLERS,
+    *operations.HANDLERS,
+    *documentation.HANDLERS,
+]
 
 
 def create_api(use: UseCases, ops: Operations) -> App:

@@ -9,7 +9,7 @@ from uuid import UUID
 from service.adapters.memory.database import MemoryDatabase
 from service.domain.blob import Sha256
 from service.domain.decision import Decision, RoleState, rejected_again
-from service.domain.errors import NotFound, RefkeepError
+from service.domain.errors import NotFound, RefkeepError, Rejected, operation
 from service.domain.event import EntityState
 from service.domain.ref import Ref, ResolvedRef
 from service.domain.slot import EntityKey
@@ -61,6 +61,7 @@ class MemoryRefs:
             with self.database.all_or_nothing():
                 outcomes = tuple(self._together(changes))
         except _BatchRejected as rejected:
+            rejected.error.index = rejected.index
             again = rejected_again(self._slot_state(rejected.question), rejected.decision)
             self._carry_out(rejected.question.entity, again)
             raise rejected.error from None
@@ -103,17 +104,16 @@ class MemoryRefs:
     def _together(self, changes: Sequence[Change]) -> Iterator[RefOutcome]:
         began_at: dict[EntityKey, int] = {}
         for index, change in enumerate(changes):
-            try:
-                question, state = self._asked(change.question)
-                version = began_at.setdefault(question.entity, state.version)
-                decision = change.judge(replace(state, began_at=version))
-            except RefkeepError as error:
-                error.index = index
-                raise
-            if decision.error is not None:
-                decision.error.index = index
-                raise _BatchRejected(question, decision, decision.error)
-            yield self._carry_out(question.entity, decision)
+            with operation(index):
+                yield self._take(change, began_at)
+
+    def _take(self, change: Change, began_at: dict[EntityKey, int]) -> RefOutcome:
+        question, state = self._asked(change.question)
+        version = began_at.setdefault(question.entity, state.version)
+        decision = change.judge(replace(state, began_at=version))
+        if decision.error is not None:
+            raise _BatchRejected(question, decision, decision.error)
+        return self._carry_out(question.entity, decision)
 
     def _asked(self, question: Question) -> tuple[RoleQuestion, RoleState]:
         """What the question is about, and what its judge gets to see. Raises `Gone`, `NotFound`."""
@@ -152,9 +152,9 @@ class MemoryRefs:
         )
 
 
-class _BatchRejected(Exception):
-    """Ends a batch whose changes must be undone before the reject goes on record."""
+class _BatchRejected(RefkeepError):
+    """Ends a batch whose changes must be undone before the reject of `decision` goes on record."""
 
-    def __init__(self, question: RoleQuestion, decision: Decision, error: RefkeepError) -> None:
+    def __init__(self, question: RoleQuestion, decision: Decision, error: Rejected) -> None:
         super().__init__(str(error))
         self.question, self.decision, self.error = question, decision, error

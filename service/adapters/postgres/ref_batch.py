@@ -10,7 +10,7 @@ from service.adapters.postgres.database import Connection
 from service.adapters.postgres.ref_loads import Target, load, look, outcome_of
 from service.adapters.postgres.ref_writes import write_decision
 from service.domain.decision import Decision
-from service.domain.errors import RefkeepError
+from service.domain.errors import RefkeepError, Rejected, operation
 from service.domain.slot import EntityKey
 from service.ports.idempotency import Claim, Replay
 from service.ports.refs import BatchOutcome, RefOutcome, RoleJudge
@@ -19,10 +19,10 @@ Step = tuple[Target | RefkeepError, RoleJudge]
 """What a change is about, or why there is no such thing; and its judge."""
 
 
-class BatchRejected(Exception):
-    """Ends a batch whose transaction must be rolled back before the reject goes on record."""
+class BatchRejected(RefkeepError):
+    """Ends a batch whose transaction must be rolled back before the reject of `decision` goes on record."""
 
-    def __init__(self, target: Target, decision: Decision, error: RefkeepError) -> None:
+    def __init__(self, target: Target, decision: Decision, error: Rejected) -> None:
         super().__init__(str(error))
         self.target, self.decision, self.error = target, decision, error
 
@@ -48,14 +48,8 @@ class Batch:
             return replay
         course = _Course(connection, self.workspace_id)
         for index, (target, judge) in enumerate(self.steps):
-            try:
+            with operation(index):
                 await course.take(target, judge)
-            except RefkeepError as error:
-                error.index = index
-                raise
-            except BatchRejected as rejected:
-                rejected.error.index = index
-                raise
         outcomes = tuple(course.outcomes)
         await store_answer(connection, self.workspace_id, self.claim, outcomes)
         return outcomes

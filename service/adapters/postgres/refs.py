@@ -157,10 +157,11 @@ class PostgresRefs:
             return outcome, decision.error
 
     async def _record(self, rejected: BatchRejected) -> None:
-        """Put the reject of a batch on record; raises it."""
-        entity, decision = rejected.target.entity, rejected.decision
-        role = rejected.target.question.role
-        await self.change(RoleQuestion(entity, role, None, None), lambda state: rejected_again(state, decision))
+        """Put the reject that ended a batch on record; raises it."""
+        target, decision = rejected.target, rejected.decision
+        rejected.error.index = rejected.index
+        question = RoleQuestion(target.entity, target.question.role, None, None)
+        await self.change(question, lambda state: rejected_again(state, decision))
 
     async def _together(self, batch: Batch) -> BatchOutcome | Replay:
         async with self.database.locked(batch.locks()) as connection:
