@@ -102,6 +102,11 @@ class Decision:
     error: Rejected | None = None
     refs: tuple[Ref, ...] | None = None
 
+    @property
+    def event(self) -> RefEvent | None:
+        """The last event, after which all that was decided has happened."""
+        return self.events[-1] if self.events else None
+
 
 def decide_attach(state: RoleState, command: Attach, policies: Policies, retention: timedelta) -> Decision:
     """Judge an attach. Raises `VersionConflict` and `PreconditionRequired`.

@@ -32,8 +32,8 @@ from service.router.use_cases import UseCases
 from service.schemas.requests import ListQuery, RestoreRequest, RevisionRequest
 
 MAX_REF_IDS = 100
-_TOKEN = r"[a-z0-9][a-z0-9!#$&^_.+-]*"  # RFC 6838 §4.2
-_MEDIA_TYPE = re.compile(rf"{_TOKEN}/({_TOKEN}|\*)")
+_WORD = r"[a-z0-9][a-z0-9!#$&^_.+-]*"  # RFC 6838 §4.2
+_MEDIA_TYPE = re.compile(rf"{_WORD}/({_WORD}|\*)")
 
 
 class MediaQuery(ListQuery, frozen=True, forbid_unknown_fields=True):
