@@ -49,7 +49,7 @@ from service.ports.blobs import BlobLedger, BlobOutcome, HoldingJudge, Published
 from service.ports.catalogue import Catalogue
 from service.ports.idempotency import Claim, Replay
 from service.ports.objects import ObjectLedger
-from service.ports.refs import BatchOutcome, RefLedger, RefOutcome
+from service.ports.refs import BatchOutcome, RefLedger, RefOutcome, RoleJudge
 from service.ports.trash import Trash
 from service.schemas.events import decode_event
 
@@ -289,6 +289,11 @@ def release_ref(workspace: str, ref_id: UUID, version: int | None = None) -> Rel
 def revise(workspace: str, ref_id: UUID, revision: Revision, version: int | None = None) -> Revise:
     """A command."""
     return Revise(workspace, ref_id, revision, ACTOR, expecting(version))
+
+
+def role_judge(command: Command) -> RoleJudge:
+    """What the use cases hand to the ledger."""
+    return RULES.change(command).judge
 
 
 def holding_judge(workspace: str, sha256: Sha256, size: int = 10) -> HoldingJudge:

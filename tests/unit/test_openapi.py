@@ -177,7 +177,9 @@ def test_an_example_is_what_its_type_reads_and_writes() -> None:
 
 def test_the_operations_of_a_batch_are_those_that_are_read() -> None:
     documented = DOCUMENT["components"]["schemas"]["BatchRequest"]["properties"]["operations"]["items"]["oneOf"]
-    assert {choice["$ref"].rpartition("/")[2] for choice in documented} == {each.__name__ for each in get_args(Operation)}
+    assert {choice["$ref"].rpartition("/")[2] for choice in documented} == {
+        each.__name__ for each in get_args(Operation)
+    }
     [examples] = [content["examples"] for where, content in contents() if where.startswith("POST /refs/batch request")]
     for example in examples.values():
         for operation in example["value"]["operations"]:
@@ -224,7 +226,9 @@ def test_query_parameters_are_those_that_are_read() -> None:
 
 
 def test_every_shape_of_a_query_is_among_them() -> None:
-    shapes = {shape for module in (media, reading, requests) for name, shape in vars(module).items() if name.endswith("Query")}
+    shapes = {
+        shape for module in (media, reading, requests) for name, shape in vars(module).items() if name.endswith("Query")
+    }
     assert shapes == set(QUERIES.values()) - {AttachFields}
 
 
