@@ -13,6 +13,7 @@ from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.blobs import PostgresBlobs
+from service.adapters.postgres.catalogue import PostgresCatalogue
 from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.descriptors import PostgresDescriptors
@@ -25,11 +26,14 @@ from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.refs import PostgresRefs
 from service.adapters.postgres.sentinel import PostgresSentinel
 from service.adapters.postgres.space import PostgresSpace
+from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
 from service.application.authenticate import Authenticate
+from service.application.change_refs import ChangeRefs
+from service.application.changes import Rules
 from service.application.collect import Collect
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
@@ -44,10 +48,18 @@ from service.application.guard_store import GuardStore
 from service.application.lifetimes import Lifetimes
 from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
+from service.application.list_media import ListMedia
 from service.application.list_refs import ListRefs
 from service.application.place_hold import PlaceHold
+from service.application.purge_due import PurgeDue
+from service.application.purge_media import PurgeMedia
 from service.application.put_workspace import PutWorkspace
+from service.application.release_media import ReleaseMedia
+from service.application.release_refs import ReleaseRefs
 from service.application.release_slot import ReleaseSlot
+from service.application.reorder_role import ReorderRole
+from service.application.restore_media import RestoreMedia
+from service.application.revise_media import ReviseMedia
 from service.application.upload_blob import UploadBlob
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
@@ -126,6 +138,7 @@ def create_collect(settings: Settings, database: Database, store: Store) -> Coll
         ObservedStorage(store),
         PostgresLeftovers(database),
         store,
+        PurgeDue(PostgresTrash(database)),
         settings.quarantine,
     )
 
@@ -224,7 +237,7 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
-    attach = AttachBlob(refs, policies, lifetimes)
+    attach, rules = AttachBlob(refs, policies, lifetimes), Rules(policies, lifetimes)
     return UseCases(
         callers=callers,
         present=Presenter((settings.public_url or "").rstrip("/")),
@@ -240,7 +253,15 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
         attach_bytes=AttachBytes(upload, attach),
         release_slot=ReleaseSlot(refs, policies, lifetimes),
         list_refs=ListRefs(refs),
+        reorder_role=ReorderRole(refs, rules),
+        release_refs=ReleaseRefs(refs, rules),
+        change_refs=ChangeRefs(refs, rules),
         get_media=GetMedia(refs),
+        list_media=ListMedia(PostgresCatalogue(parts.database)),
+        release_media=ReleaseMedia(refs, rules),
+        revise_media=ReviseMedia(refs, rules),
+        restore_media=RestoreMedia(refs, rules),
+        purge_media=PurgeMedia(refs, rules),
         list_events=ListEvents(PostgresFeed(parts.database)),
         explain_blob=ExplainBlob(PostgresReasons(parts.database)),
         place_hold=PlaceHold(holds),

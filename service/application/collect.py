@@ -1,4 +1,4 @@
-"""One round of collecting: what lost its last reason is condemned, what is condemned long enough goes."""
+"""One round of collecting: trash that is due ends, what lost its last reason is condemned, what was long goes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.application.guard_store import GuardStore
+from service.application.purge_due import PurgeDue
 from service.domain.collection import BlobReview, judge_blob, judge_holding
 from service.domain.errors import RefkeepError
 from service.observability import observed
@@ -28,16 +29,18 @@ class Collected:
     abandoned: Amount
     deleted: Amount
     swept: int
+    purged: int
     more: bool
 
     @property
     def steps(self) -> int:
         """How many things were settled."""
-        return self.reviewed.seen - self.reviewed.busy + self.abandoned.count + self.deleted.count
+        return self.purged + self.reviewed.seen - self.reviewed.busy + self.abandoned.count + self.deleted.count
 
 
 def _told(collected: Collected) -> dict[str, int]:
     return {
+        "purged": collected.purged,
         "released": collected.reviewed.released.count,
         "condemned": collected.reviewed.condemned.count,
         "abandoned": collected.abandoned.count,
@@ -48,13 +51,14 @@ def _told(collected: Collected) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Review, condemn, delete: a batch of each. Any number of replicas do this at the same time."""
+    """Purge, review, condemn, delete: a batch of each. Any number of replicas do this at the same time."""
 
     guard: GuardStore
     collection: Collection
     storage: Storage
     leftovers: Leftovers
     staging: Staging
+    purge_due: PurgeDue
     quarantine: timedelta
 
     @observed("gc.collect", layer="usecase", facts=_told)
@@ -65,12 +69,13 @@ class Collect:
         """
         swept = await self.staging.sweep_abandoned() + await self.leftovers.sweep_rows(ANSWERS_KEPT, BATCH)
         await self.guard()
+        purged = await self.purge_due(BATCH)
         reviewed = await self.collection.review(BATCH, judge_holding, self._judge_blob)
         abandoned = await self.collection.condemn_abandoned(BATCH)
         claimed = await self.collection.claim(BATCH, CLAIM)
         deleted = await self._delete(claimed)
-        most = max(reviewed.seen - reviewed.busy, abandoned.count, len(claimed))
-        return Collected(reviewed, abandoned, deleted, swept, more=most >= BATCH)
+        most = max(purged, reviewed.seen - reviewed.busy, abandoned.count, len(claimed))
+        return Collected(reviewed, abandoned, deleted, swept, purged, more=most >= BATCH)
 
     def _judge_blob(self, review: BlobReview) -> datetime | None:
         return judge_blob(review, self.quarantine)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.application.changes import Rules
 from service.application.lifetimes import Lifetimes
-from service.domain.decision import Decision, Release, RoleState, decide_release
+from service.domain.decision import Release
 from service.domain.policy import Policies
 from service.observability import observed
 from service.ports.idempotency import Claim, Replay
-from service.ports.refs import RefLedger, RefOutcome, RoleQuestion
+from service.ports.refs import RefLedger, RefOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,5 @@ class ReleaseSlot:
 
         Raises `VersionConflict`, `PreconditionRequired`, and what the ledger raises.
         """
-
-        def judge(state: RoleState) -> Decision:
-            return decide_release(state, command, self.policies, self.lifetimes.trash)
-
-        question = RoleQuestion(command.entity, command.role, command.position, None)
-        return await self.refs.change(question, judge, claim)
+        change = Rules(self.policies, self.lifetimes).change(command)
+        return await self.refs.change(change.question, change.judge, claim)

@@ -35,6 +35,9 @@ class Expectation:
     empty_slot: bool = False
 
 
+ANYTHING = Expectation()
+
+
 @dataclass(frozen=True, slots=True)
 class Attach:
     """Fill a slot of a role with a blob.
@@ -52,7 +55,7 @@ class Attach:
     visibility: Visibility | None
     ref_id: UUID
     actor: Actor
-    expectation: Expectation = Expectation()
+    expectation: Expectation = ANYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +66,17 @@ class Release:
     role: str
     position: int
     actor: Actor
-    expectation: Expectation = Expectation()
+    expectation: Expectation = ANYTHING
 
 
 @dataclass(frozen=True, slots=True)
 class RoleState:
-    """What a decision about one slot needs to know.
+    """What a decision about one role, or one of its slots, needs to know.
 
     The entity's version, how many live refs the role has, the live ref at the position asked for, and the blob asked
-    for, None unless the workspace holds it.
+    for, None unless the workspace holds it. `named` is the ref asked for by its id, live or trashed; the position asked
+    for is then the one it had. `refs` are all live ones where a whole role or entity is asked for, by role and
+    position. `began_at` is the entity's version before the batch that this decision is a part of.
     """
 
     now: datetime
@@ -79,17 +84,29 @@ class RoleState:
     count: int
     occupant: Ref | None
     blob: Blob | None
+    named: Ref | None = None
+    refs: tuple[Ref, ...] = ()
+    began_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An outcome: its event (None for a noop), the ref now, the one it pushed out, the error of a reject."""
+    """An outcome: its events in order (none for a noop), the ref now, the one it pushed out, the error of a reject.
+
+    A decision about a whole role or entity has `refs` instead of one ref: all that it concerns, by role and position.
+    """
 
     kind: DecisionKind
-    event: RefEvent | None = None
+    events: tuple[RefEvent, ...] = ()
     ref: Ref | None = None
     replaced: Ref | None = None
     error: Rejected | None = None
+    refs: tuple[Ref, ...] | None = None
+
+    @property
+    def event(self) -> RefEvent | None:
+        """The last event, after which all that was decided has happened."""
+        return self.events[-1] if self.events else None
 
 
 def decide_attach(state: RoleState, command: Attach, policies: Policies, retention: timedelta) -> Decision:
@@ -97,7 +114,7 @@ def decide_attach(state: RoleState, command: Attach, policies: Policies, retenti
 
     `retention` is how long the trash keeps refs.
     """
-    _check_version(state, command.expectation)
+    check_version(state, command.expectation)
     if command.expectation.empty_slot and state.occupant is not None:
         raise VersionConflict("The slot is taken, and the request asks for an empty one.", state.version)
     try:
@@ -133,7 +150,13 @@ def reject(
         sha256,
         code=error.code,
     )
-    return Decision(DecisionKind.REJECT, event, error=error)
+    return Decision(DecisionKind.REJECT, (event,), error=error)
+
+
+def rejected_again(state: RoleState, decision: Decision) -> Decision:
+    """The same refusal for the record of a later moment: of a batch that was rolled back, only this is left."""
+    events = tuple(replace(event, time=state.now, version=state.version) for event in decision.events)
+    return replace(decision, events=events)
 
 
 def decide_release(state: RoleState, command: Release, policies: Policies, retention: timedelta) -> Decision:
@@ -143,14 +166,36 @@ def decide_release(state: RoleState, command: Release, policies: Policies, reten
     """
     if state.occupant is None:
         return Decision(DecisionKind.NOOP)
-    _check_version(state, command.expectation)
+    check_version(state, command.expectation)
     policy = policies.find(command.entity.type, command.role)
     single = policy is not None and policy.cardinality is Cardinality.SINGLE
     if not single and command.expectation.versions is None:
         raise PreconditionRequired(state.version)
-    trashed = _trashed(state.occupant, state.now, retention)
-    event = _event(state, command, EventType.REF_RELEASED, DecisionKind.RELEASE, trashed)
-    return Decision(DecisionKind.RELEASE, event, trashed)
+    return release_of(state, state.occupant, command.actor, retention)
+
+
+def release_of(state: RoleState, ref: Ref, actor: Actor, retention: timedelta) -> Decision:
+    """A live ref goes to the trash for `retention`; later ones of its role move up."""
+    released = trashed(ref, state.now, retention)
+    event = event_about(state, EventType.REF_RELEASED, DecisionKind.RELEASE, released, actor)
+    return Decision(DecisionKind.RELEASE, (event,), released)
+
+
+def trashed(ref: Ref, now: datetime, retention: timedelta) -> Ref:
+    """The ref once it is in the trash, where it stays for `retention`."""
+    return replace(
+        ref,
+        state=RefState.TRASHED,
+        position=None,
+        former_position=ref.position,
+        trashed_at=now,
+        purge_after=now + retention,
+    )
+
+
+def event_about(state: RoleState, type_: EventType, kind: DecisionKind, ref: Ref, actor: Actor) -> RefEvent:
+    """The next event of the ref's entity."""
+    return RefEvent(type_, kind, state.now, actor, ref.entity, state.version + 1, ref.role, ref.sha256, ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,25 +285,29 @@ def _demand_version(state: RoleState, command: Attach, policy: Policy) -> None:
         raise PreconditionRequired(state.version)
 
 
-def _check_version(state: RoleState, expectation: Expectation) -> None:
-    if expectation.versions is not None and state.version not in expectation.versions:
+def check_version(state: RoleState, expectation: Expectation) -> None:
+    """Raise `VersionConflict` unless the entity is at a version that the caller expects.
+
+    In a batch that is also the version before it: what the batch itself did is no surprise to its caller.
+    """
+    if expectation.versions is not None and not expectation.versions & {state.version, state.began_at}:
         raise VersionConflict(f"The entity is at version {state.version}, not the one expected.", state.version)
 
 
 def _insertion(state: RoleState, command: Attach, visibility: Visibility) -> Decision:
     position = state.count if command.position is None else command.position
     ref = _new_ref(state, command, position, visibility)
-    event = _event(state, command, EventType.REF_INSERTED, DecisionKind.INSERT, ref)
-    return Decision(DecisionKind.INSERT, event, ref)
+    event = event_about(state, EventType.REF_INSERTED, DecisionKind.INSERT, ref, command.actor)
+    return Decision(DecisionKind.INSERT, (event,), ref)
 
 
 def _replacement(
     state: RoleState, occupant: Ref, command: Attach, visibility: Visibility, retention: timedelta
 ) -> Decision:
     ref = _new_ref(state, command, occupant.position, visibility)
-    trashed = _trashed(occupant, state.now, retention)
-    event = replace(_event(state, command, EventType.REF_REPLACED, DecisionKind.REPLACE, ref), replaced=trashed)
-    return Decision(DecisionKind.REPLACE, event, ref, trashed)
+    replaced = trashed(occupant, state.now, retention)
+    event = event_about(state, EventType.REF_REPLACED, DecisionKind.REPLACE, ref, command.actor)
+    return Decision(DecisionKind.REPLACE, (replace(event, replaced=replaced),), ref, replaced)
 
 
 def _same_blob(state: RoleState, occupant: Ref, command: Attach) -> Decision:
@@ -272,18 +321,12 @@ def _same_blob(state: RoleState, occupant: Ref, command: Attach) -> Decision:
     ref = replace(occupant, labels=labels, visibility=command.visibility or occupant.visibility)
     if ref == occupant:
         return Decision(DecisionKind.NOOP, ref=occupant)
-    event = _event(state, command, EventType.REF_UPDATED, DecisionKind.UPDATE, ref)
-    return Decision(DecisionKind.UPDATE, event, ref)
+    event = event_about(state, EventType.REF_UPDATED, DecisionKind.UPDATE, ref, command.actor)
+    return Decision(DecisionKind.UPDATE, (event,), ref)
 
 
 def _rejection(state: RoleState, command: Attach, error: Rejected) -> Decision:
     return reject(state, command.entity, command.role, command.actor, error, command.sha256)
-
-
-def _event(state: RoleState, command: Attach | Release, type_: EventType, kind: DecisionKind, ref: Ref) -> RefEvent:
-    return RefEvent(
-        type_, kind, state.now, command.actor, command.entity, state.version + 1, command.role, ref.sha256, ref
-    )
 
 
 def _new_ref(state: RoleState, command: Attach, position: int | None, visibility: Visibility) -> Ref:
@@ -297,15 +340,4 @@ def _new_ref(state: RoleState, command: Attach, position: int | None, visibility
         command.sha256,
         command.labels,
         state.now,
-    )
-
-
-def _trashed(ref: Ref, now: datetime, retention: timedelta) -> Ref:
-    return replace(
-        ref,
-        state=RefState.TRASHED,
-        position=None,
-        former_position=ref.position,
-        trashed_at=now,
-        purge_after=now + retention,
     )

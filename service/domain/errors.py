@@ -6,7 +6,10 @@ contracts/problems. Its members are the facts that a problem document adds; HTTP
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
+from uuid import UUID
 
 
 class RefkeepError(Exception):
@@ -16,9 +19,22 @@ class RefkeepError(Exception):
     outcome: ClassVar[str] = "rejected"
     """How records of the call name its end, a word of contracts/telemetry.json; faults say `error`."""
 
+    index: int | None = None
+    """Which operation of a batch met it, counted from 0; None outside of batches."""
+
     def members(self) -> dict[str, object]:
         """Facts beside the sentence, JSON-ready."""
         return {}
+
+
+@contextmanager
+def operation(index: int) -> Iterator[None]:
+    """What is refused within was met by this operation of a batch."""
+    try:
+        yield
+    except RefkeepError as error:
+        error.index = index
+        raise
 
 
 class BadHash(RefkeepError):
@@ -227,6 +243,16 @@ class NotFound(RefkeepError):
     outcome = "not_found"
 
 
+class Gone(RefkeepError):
+    """The ref was purged; said only to its own workspace, for as long as its tombstone is kept."""
+
+    code = "gone"
+    outcome = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("This media was purged.")
+
+
 class VersionConflict(RefkeepError):
     """The entity has moved on since the caller looked, or the slot that should be empty is taken."""
 
@@ -340,6 +366,57 @@ class RoleFull(Rejected):
     def members(self) -> dict[str, object]:
         """How many refs the role holds."""
         return self.facts
+
+
+class SlotTaken(Rejected):
+    """The single slot that a trashed ref would return to shows another one."""
+
+    code = "slot-taken"
+
+    def __init__(self, role: str, ref_id: UUID) -> None:
+        super().__init__(f'The slot {role} shows another ref; {{"on_conflict": "replace"}} sends that to the trash.')
+        self.ref_id = ref_id
+
+    def members(self) -> dict[str, object]:
+        """The ref that is there."""
+        return {"ref_id": str(self.ref_id)}
+
+
+class NotAPermutation(Rejected):
+    """A new order must name every live ref of the role, each once, and nothing else."""
+
+    code = "not-a-permutation"
+
+    def __init__(self, missing: Sequence[UUID], surplus: Sequence[UUID]) -> None:
+        super().__init__(
+            f"The order must name each live ref of the role once: {len(missing)} missing, {len(surplus)} too many."
+        )
+        self.facts: dict[str, object] = {
+            "missing": [str(id_) for id_ in missing],
+            "surplus": [str(id_) for id_ in surplus],
+        }
+
+    def members(self) -> dict[str, object]:
+        """Live refs that the order leaves out, and ids in it that are no live ref or come again."""
+        return self.facts
+
+
+class NotTrashed(Rejected):
+    """Only what is in the trash can be purged."""
+
+    code = "not-trashed"
+
+    def __init__(self) -> None:
+        super().__init__("This media is live: release it first, only what is in the trash can be purged.")
+
+
+class InTrash(Rejected):
+    """A ref in the trash stays as it was released."""
+
+    code = "in-trash"
+
+    def __init__(self) -> None:
+        super().__init__("This media is in the trash: restore it first.")
 
 
 class BadCursor(BadRequest):

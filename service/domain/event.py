@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from service.domain.blob import Sha256
 from service.domain.hold import Hold
@@ -25,6 +26,9 @@ class DecisionKind(StrEnum):
     NOOP = "noop"
     REJECT = "reject"
     RELEASE = "release"
+    RESTORE = "restore"
+    PURGE = "purge"
+    REORDER = "reorder"
     UPDATE = "update"
 
 
@@ -34,6 +38,9 @@ class EventType(StrEnum):
     REF_INSERTED = "refkeep.ref.inserted.v1"
     REF_REPLACED = "refkeep.ref.replaced.v1"
     REF_RELEASED = "refkeep.ref.released.v1"
+    REF_RESTORED = "refkeep.ref.restored.v1"
+    REF_PURGED = "refkeep.ref.purged.v1"
+    REF_REORDERED = "refkeep.ref.reordered.v1"
     REF_UPDATED = "refkeep.ref.updated.v1"
     REF_REJECTED = "refkeep.ref.rejected.v1"
     HOLDING_ACQUIRED = "refkeep.holding.acquired.v1"
@@ -52,7 +59,11 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class RefEvent:
-    """A decision about one entity. `version` is the entity's after it; a rejection leaves the version as it was."""
+    """A decision about one entity. `version` is the entity's after it; a rejection leaves the version as it was.
+
+    `ref` is the ref after the decision, of a purge the one that is gone; `ref_ids` are all live ones of the role in
+    their new order.
+    """
 
     type: EventType
     decision: DecisionKind
@@ -65,6 +76,7 @@ class RefEvent:
     ref: Ref | None = None
     replaced: Ref | None = None
     code: str | None = None
+    ref_ids: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,39 +116,75 @@ class EntityState:
     live: dict[str, tuple[Ref, ...]] = field(default_factory=dict)
     trashed: tuple[Ref, ...] = ()
 
-    def with_role(self, role: str, refs: list[Ref], version: int, trashed: tuple[Ref, ...] = ()) -> EntityState:
-        """The state after `role` came to hold `refs`, renumbered 0…n-1, and `trashed` joined the trash."""
-        numbered = tuple(replace(ref, position=position) for position, ref in enumerate(refs))
-        return EntityState(version, {**self.live, role: numbered}, self.trashed + trashed)
+    def with_role(self, role: str, refs: list[Ref], version: int) -> EntityState:
+        """The state after `role` came to hold `refs`, renumbered 0…n-1."""
+        numbered = tuple(_placed(ref, position) for position, ref in enumerate(refs))
+        return replace(self, version=version, live={**self.live, role: numbered})
+
+    def with_trashed(self, ref: Ref) -> EntityState:
+        """The state after `ref` joined the trash."""
+        return replace(self, trashed=(*self.trashed, ref))
+
+    def without_trashed(self, ref: Ref) -> EntityState:
+        """The state after `ref` left the trash."""
+        return replace(self, trashed=tuple(other for other in self.trashed if other.ref_id != ref.ref_id))
 
 
 def evolve(state: EntityState, event: RefEvent) -> EntityState:
     """The entity after `event`, which must be the next one of its log."""
-    if event.type is EventType.REF_REJECTED:
-        return state
-    if event.ref is None:
-        raise ValueError(f"{event.type} without its ref")
-    live = list(state.live.get(event.role, ()))
     match event.type:
-        case EventType.REF_INSERTED:
-            live.insert(_position(event.ref), event.ref)
-            return state.with_role(event.role, live, event.version)
-        case EventType.REF_REPLACED if event.replaced is not None:
-            live[_position(event.ref)] = event.ref
-            return state.with_role(event.role, live, event.version, (event.replaced,))
-        case EventType.REF_UPDATED:
-            live[_position(event.ref)] = event.ref
-            return state.with_role(event.role, live, event.version)
+        case EventType.REF_REJECTED:
+            return state
+        case EventType.REF_REORDERED:
+            return _reordered(state, event)
+        case EventType.REF_PURGED:
+            return replace(state.without_trashed(_ref(event)), version=event.version)
         case EventType.REF_RELEASED:
-            remaining = [ref for ref in live if ref.ref_id != event.ref.ref_id]
-            return state.with_role(event.role, remaining, event.version, (event.ref,))
+            return _released(state, event)
+        case EventType.REF_RESTORED:
+            return _filled(state.without_trashed(_ref(event)), event)
+        case EventType.REF_INSERTED | EventType.REF_REPLACED | EventType.REF_UPDATED:
+            return _filled(state, event)
         case _:
-            raise ValueError(f"{event.type} says nothing about an entity, or lacks what it replaced")
+            raise ValueError(f"{event.type} says nothing about an entity")
 
 
 def evolve_holding(event: HoldingEvent) -> Holding | None:
     """The workspace's holding of these bytes after `event`: None once it is released."""
     return event.holding if event.type is EventType.HOLDING_ACQUIRED else None
+
+
+def _filled(state: EntityState, event: RefEvent) -> EntityState:
+    """The event's ref stands in its slot: in the place of the one there, or before it."""
+    ref, live = _ref(event), list(state.live.get(event.role, ()))
+    position = _position(ref)
+    if event.type is EventType.REF_REPLACED and event.replaced is None:
+        raise ValueError(f"{event.type} lacks what it replaced")
+    stays = event.replaced is None and event.type is not EventType.REF_UPDATED
+    live[position : position if stays else position + 1] = [ref]
+    filled = state.with_role(event.role, live, event.version)
+    return filled if event.replaced is None else filled.with_trashed(event.replaced)
+
+
+def _released(state: EntityState, event: RefEvent) -> EntityState:
+    released = _ref(event)
+    remaining = [ref for ref in state.live.get(event.role, ()) if ref.ref_id != released.ref_id]
+    return state.with_role(event.role, remaining, event.version).with_trashed(released)
+
+
+def _reordered(state: EntityState, event: RefEvent) -> EntityState:
+    by_id = {ref.ref_id: ref for ref in state.live.get(event.role, ())}
+    return state.with_role(event.role, [by_id[ref_id] for ref_id in event.ref_ids], event.version)
+
+
+def _ref(event: RefEvent) -> Ref:
+    if event.ref is None:
+        raise ValueError(f"{event.type} without its ref")
+    return event.ref
+
+
+def _placed(ref: Ref, position: int) -> Ref:
+    return ref if ref.position == position else replace(ref, position=position)
 
 
 def _position(ref: Ref) -> int:

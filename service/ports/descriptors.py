@@ -60,7 +60,7 @@ class PurgedMedia:
 
 
 class Descriptors(Protocol):
-    """Looks up what may be served, in one round trip each; who may have it is decided by its caller.
+    """Looks up what may be served, in one round trip where there is something; who may have it its caller decides.
 
     `workspace` is the slug of the asking workspace, None for an anonymous caller, to whom nothing is `held` or `owned`.
     Both raise `Unavailable` when the database does not answer: that is never an absence.

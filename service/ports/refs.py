@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -20,17 +20,43 @@ RoleJudge = Callable[[RoleState], Decision]
 
 @dataclass(frozen=True, slots=True)
 class RoleQuestion:
-    """What the judge must know: the ref at `position` (None: no ref in particular), the blob `sha256` if it is held."""
+    """What the judge must know: the ref at `position` (None: no ref in particular), the blob `sha256` if it is held.
+
+    With `whole` it sees all live refs of the role, or of the entity where `role` is None.
+    """
 
     entity: EntityKey
-    role: str
+    role: str | None
     position: int | None
     sha256: Sha256 | None
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefQuestion:
+    """What the judge must know: this ref of the workspace, live or trashed, and the one in the place that it had."""
+
+    workspace: str
+    ref_id: UUID
+
+
+Question = RoleQuestion | RefQuestion
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One operation: what its judge must know, and the judge."""
+
+    question: Question
+    judge: RoleJudge
 
 
 @dataclass(frozen=True, slots=True)
 class RefOutcome:
-    """What became of a request about refs: `version` is the entity's now, `event_id` is None for a noop."""
+    """What became of a request about refs: `version` is the entity's now, `event_id` the last event's, None for a noop.
+
+    `refs` instead of `ref` where a whole role or entity was concerned.
+    """
 
     decision: DecisionKind
     entity: EntityKey
@@ -38,6 +64,11 @@ class RefOutcome:
     ref: ResolvedRef | None = None
     replaced: ResolvedRef | None = None
     event_id: str | None = None
+    refs: tuple[ResolvedRef, ...] | None = None
+
+
+BatchOutcome = tuple[RefOutcome, ...]
+"""What became of each operation of a batch, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +81,24 @@ class EntityRefs:
 
 
 class RefLedger(Protocol):
-    """Every change is one transaction: locks, one load, the judge, one write with its event, commit."""
+    """Every change is one transaction: locks, one load, the judge, one write with its events, commit."""
 
     async def change(
-        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
+        self, question: Question, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
     ) -> RefOutcome | Replay:
         """Judge and carry out. A reject is recorded, then its error is raised; a judge's own exception changes nothing.
 
-        Raises `IdempotencyKeyReuse`, `IdempotencyInProgress`, `Unavailable`.
+        Raises `NotFound` for a ref that is not the workspace's, `Gone` for a purged one (both after a look for the
+        claim's answer), `IdempotencyKeyReuse`, `IdempotencyInProgress`, `Unavailable`.
+        """
+
+    async def change_all(
+        self, workspace: str, changes: Sequence[Change], claim: Claim[BatchOutcome] | None = None
+    ) -> BatchOutcome | Replay:
+        """Judge and carry out in this order, in one transaction: each judge sees what the changes before it did.
+
+        All of them or none: the first that is refused, rejected or not found ends it, its error has the `index`, and
+        nothing has changed but the record of a reject. Raises what `change` raises.
         """
 
     async def rehearse(
@@ -77,7 +118,7 @@ class RefLedger(Protocol):
         """
 
     async def find(self, workspace: str, ref_id: UUID) -> ResolvedRef | None:
-        """The ref, live or trashed, if it is this workspace's."""
+        """The ref, live or trashed, if it is this workspace's. Raises `Gone` for one that was purged."""
 
     async def of_blob(self, workspace: str, sha256: Sha256) -> tuple[ResolvedRef, ...]:
         """This workspace's refs to a blob, live and trashed, oldest first; at most 500."""

@@ -9,7 +9,7 @@ from litestar import Litestar, Response, route
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 
-from service.router import blobs, documentation, operations, operators, reading, refs
+from service.router import batch, blobs, documentation, media, operations, operators, reading, refs
 from service.router.failures import EXCEPTION_HANDLERS
 from service.router.gateway import App
 from service.router.operations import Operations
@@ -18,6 +18,8 @@ from service.router.use_cases import UseCases
 HANDLERS = [
     *blobs.HANDLERS,
     *refs.HANDLERS,
+    *batch.HANDLERS,
+    *media.HANDLERS,
     *reading.HANDLERS,
     *operators.HANDLERS,
     *operations.HANDLERS,

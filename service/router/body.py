@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import new
 from typing import ClassVar, TypeVar
@@ -117,11 +118,24 @@ async def read_json(
     declared: int | None = None,
     limit: int = JSON_LIMIT,
     patience: Patience = PATIENCE,
+    empty: _T | None = None,
 ) -> _T:
-    """Read a small body and return it as a `shape`; raise `BadRequest` with the reason when it is no such JSON."""
+    """Read a small body and return it as a `shape`, an absent one as `empty` where that is given.
+
+    Raises `BadRequest` with the reason when it is no such JSON.
+    """
     body = b"".join([chunk async for chunk in body_chunks(receive, limit=limit, declared=declared, patience=patience)])
-    try:
+    if empty is not None and not body:
+        return empty
+    with only_good_json():
         return msgspec.json.decode(body, type=shape)
+
+
+@contextmanager
+def only_good_json() -> Iterator[None]:
+    """Turn what msgspec says of a text into `BadRequest`, with the reason."""
+    try:
+        yield
     except msgspec.ValidationError as error:
         raise BadRequest(f"{error}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -14,7 +14,8 @@ from service.router.problems import instance_of, problem_answer
 
 def refused(request: HttpRequest, error: RefkeepError) -> Response[bytes]:
     """A refusal or fault with a code of its own."""
-    return _problem(request, error, error.code, str(error), error.members())
+    members = error.members() if error.index is None else {**error.members(), "index": error.index}
+    return _problem(request, error, error.code, str(error), members)
 
 
 def unrouted(request: HttpRequest, error: HTTPException) -> Response[bytes]:

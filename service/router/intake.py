@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -14,6 +14,7 @@ from litestar import Request
 
 from service.application.upload_blob import Upload
 from service.domain.blob import Sha256, parse_sha256
+from service.domain.decision import Expectation
 from service.domain.errors import BadRequest
 from service.domain.ref import Labels, parse_labels
 from service.observability import timed_stream
@@ -25,6 +26,7 @@ from service.router.digests import parse_digests
 from service.router.filenames import clean_filename
 from service.router.idempotency import parse_idempotency_key
 from service.router.multipart import FIELDS, UploadForm, is_form, open_form
+from service.router.versions import parse_if_match, parse_only_if_empty
 from service.schemas.requests import AttachFields, AttachRequest
 
 HttpRequest = Request[Any, Any, Any]
@@ -61,11 +63,15 @@ class Intake:
 
     def labels(self) -> Labels:
         """What the ref will say about its bytes. Raises `BadName` for text that cannot be shown."""
-        given = self.fields.filename
-        filename = None if given is None else clean_filename(given)
-        if filename is None and self.bytes is not None:
-            filename = self.bytes.filename
-        return parse_labels(filename, self.fields.alt, self.fields.owner)
+        labels = clean_labels(self.fields.filename, self.fields.alt, self.fields.owner)
+        if labels.filename is None and self.bytes is not None:
+            return replace(labels, filename=self.bytes.filename)
+        return labels
+
+
+def clean_labels(filename: str | None, alt: str | None, owner: str | None) -> Labels:
+    """What a ref may say, from what its writer sends. Raises `BadName` for text that cannot be shown."""
+    return parse_labels(None if filename is None else clean_filename(filename), alt, owner)
 
 
 def content_type(request: HttpRequest) -> str:
@@ -101,9 +107,7 @@ async def read_intake(request: HttpRequest, limit: int) -> Intake:
     """Whatever a write of a ref may bring: `application/json` is always the command. Raises `BadRequest`."""
     query = query_members(request)
     if content_type(request) == "application/json":
-        if query:
-            raise BadRequest("A JSON command takes no query parameters.")
-        return Intake(await read_json(request.receive, AttachRequest, declared=_declared(request)), None)
+        return Intake(await read_command(request, AttachRequest), None)
     if is_form(request.headers.get("content-type")):
         if query:
             raise BadRequest("A form takes its members as text parts, not as query parameters.")
@@ -111,13 +115,35 @@ async def read_intake(request: HttpRequest, limit: int) -> Intake:
     return Intake(_fields(query), raw_body(request, limit))
 
 
-def query_members(request: HttpRequest) -> dict[str, str]:
-    """The query's parameters. Raises `BadRequest` when one is given twice or is no UTF-8."""
+async def read_command(request: HttpRequest, shape: type[Shape], empty: Shape | None = None) -> Shape:
+    """A JSON body that takes no query beside it; an absent one is `empty`, where that is given. Raises `BadRequest`."""
+    if query_pairs(request):
+        raise BadRequest("A JSON command takes no query parameters.")
+    return await read_json(request.receive, shape, declared=_declared(request), empty=empty)
+
+
+def expectation_of(request: HttpRequest) -> Expectation:
+    """What the caller says it saw: `If-Match`, `If-None-Match`. Raises `BadRequest`."""
+    headers = request.headers
+    return Expectation(parse_if_match(headers.get("if-match")), parse_only_if_empty(headers.get("if-none-match")))
+
+
+def query_pairs(request: HttpRequest, most: int = 32) -> list[tuple[str, str]]:
+    """The query's parameters in their order. Raises `BadRequest` when it is no UTF-8, or has more than `most`."""
     try:
         text = request.scope["query_string"].decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=32, errors="strict")
+        return parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=most, errors="strict")
     except ValueError as error:
         raise BadRequest("The query is malformed.") from error
+
+
+def query_members(request: HttpRequest) -> dict[str, str]:
+    """The query's parameters. Raises `BadRequest` when one is given twice or is no UTF-8."""
+    return unique_members(query_pairs(request))
+
+
+def unique_members(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Parameters by their names. Raises `BadRequest` when one is given twice."""
     members = dict(pairs)
     if len(members) < len(pairs):
         raise BadRequest("A query parameter is given twice.")

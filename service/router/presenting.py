@@ -7,9 +7,10 @@ from http import HTTPStatus
 
 from service.domain.event import DecisionKind
 from service.ports.blobs import BlobOutcome
-from service.ports.refs import RefOutcome
+from service.ports.refs import BatchOutcome, RefOutcome
 from service.router.answers import Answer, answer
 from service.router.versions import version_etag
+from service.schemas.batch import BatchResult
 from service.schemas.media import Presenter
 
 
@@ -33,6 +34,15 @@ def present_ref(present: Presenter) -> Callable[[RefOutcome], Answer]:
         if outcome.decision is DecisionKind.INSERT and result.ref is not None:
             return answer(HTTPStatus.CREATED, result, {**headers, "location": result.ref.links.self})
         return answer(HTTPStatus.OK, result, headers)
+
+    return answer_for
+
+
+def present_batch(present: Presenter) -> Callable[[BatchOutcome], Answer]:
+    """200 with what became of each operation."""
+
+    def answer_for(outcomes: BatchOutcome) -> Answer:
+        return answer(HTTPStatus.OK, BatchResult([present.ref_result(outcome) for outcome in outcomes]))
 
     return answer_for
 

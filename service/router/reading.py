@@ -1,4 +1,4 @@
-"""One ref by its id, the rules of a role, the event log."""
+"""The rules of a role, the event log."""
 
 from __future__ import annotations
 
@@ -45,13 +45,6 @@ class EventQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return EventFilter(self.entity_type, self.entity_id, self.ref_id, sha256, self.decision)
 
 
-@get("/media/{ref_id:str}", operation="media.get")
-async def get_media(request: HttpRequest, use: UseCases, ref_id: str) -> Response[bytes]:
-    """Everything about a ref."""
-    caller = await use.callers.require(request.headers, Scope.READ)
-    return respond(answer(200, use.present.ref(await use.get_media(caller.workspace, _ref_id(ref_id)))))
-
-
 @get("/policies/{entity_type:str}/{role:str}", operation="policy.get")
 async def get_policy(request: HttpRequest, use: UseCases, entity_type: str, role: str) -> Response[bytes]:
     """What a role accepts."""
@@ -73,14 +66,4 @@ async def get_events(request: HttpRequest, use: UseCases) -> Response[bytes]:
     return respond(answer(200, event_page(page)))
 
 
-def _ref_id(text: str) -> UUID:
-    try:
-        ref_id = UUID(text)
-    except ValueError:
-        ref_id = None
-    if ref_id is None or str(ref_id) != text:
-        raise NotFound("There is no such media here.")
-    return ref_id
-
-
-HANDLERS = [get_media, get_policy, get_events]
+HANDLERS = [get_policy, get_events]

@@ -8,19 +8,30 @@ from litestar import Response, delete, get, post, put
 from uuid_utils.compat import uuid7
 
 from service.application.attach_bytes import Target
+from service.domain.arrangement import ReleaseAll, Reorder
 from service.domain.blob import Sha256, parse_sha256
-from service.domain.decision import Attach, Expectation, Release
+from service.domain.decision import Attach, Release
 from service.domain.errors import BadName, BadRequest, NotFound
 from service.domain.slot import EntityKey, parse_entity_id, parse_name, parse_position
 from service.ports.access import Scope
 from service.router.answers import answer, respond, respond_to
 from service.router.callers import Caller
-from service.router.intake import HttpRequest, Intake, claim_of, members_as, query_members, read_intake, upload_of
+from service.router.intake import (
+    HttpRequest,
+    Intake,
+    claim_of,
+    expectation_of,
+    members_as,
+    query_members,
+    read_command,
+    read_intake,
+    upload_of,
+)
 from service.router.presenting import present_ref
 from service.router.use_cases import UseCases
-from service.router.versions import parse_if_match, parse_only_if_empty, version_etag
+from service.router.versions import version_etag
 from service.schemas.cursor import parse_place
-from service.schemas.requests import ListQuery
+from service.schemas.requests import ListQuery, OrderRequest
 
 
 class _Slot(NamedTuple):
@@ -79,9 +90,45 @@ async def delete_ref(
     """Release the ref of a slot to the trash."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
     entity, name = _entity(caller, entity_type, entity_id), parse_name(role, "role")
-    command = Release(entity, name, parse_position(position), caller.actor, _expectation(request))
+    command = Release(entity, name, parse_position(position), caller.actor, expectation_of(request))
     present = present_ref(use.present)
     return respond_to(await use.release_slot(command, claim_of(request, present)), present)
+
+
+@put("/refs/{entity_type:str}/{entity_id:str}/{role:str}/order", operation="ref.reorder")
+async def put_order(
+    request: HttpRequest, use: UseCases, entity_type: str, entity_id: str, role: str
+) -> Response[bytes]:
+    """Put the live refs of a role in another order."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    entity, name = _entity(caller, entity_type, entity_id), parse_name(role, "role")
+    order = await read_command(request, OrderRequest)
+    command = Reorder(entity, name, tuple(order.ref_ids), caller.actor, expectation_of(request))
+    present = present_ref(use.present)
+    return respond_to(await use.reorder_role(command, claim_of(request, present, order)), present)
+
+
+@delete("/refs/{entity_type:str}/{entity_id:str}/{role:str}", status_code=200, operation="ref.release")
+async def delete_role_refs(
+    request: HttpRequest, use: UseCases, entity_type: str, entity_id: str, role: str
+) -> Response[bytes]:
+    """Release every ref of a role to the trash."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    entity, name = _entity(caller, entity_type, entity_id), parse_name(role, "role")
+    return await _release_all(request, use, ReleaseAll(entity, name, caller.actor, expectation_of(request)))
+
+
+@delete("/refs/{entity_type:str}/{entity_id:str}", status_code=200, operation="ref.release")
+async def delete_entity_refs(request: HttpRequest, use: UseCases, entity_type: str, entity_id: str) -> Response[bytes]:
+    """Release every ref of an entity that is gone."""
+    caller = await use.callers.require(request.headers, Scope.WRITE)
+    entity = _entity(caller, entity_type, entity_id)
+    return await _release_all(request, use, ReleaseAll(entity, None, caller.actor, expectation_of(request)))
+
+
+async def _release_all(request: HttpRequest, use: UseCases, command: ReleaseAll) -> Response[bytes]:
+    present = present_ref(use.present)
+    return respond_to(await use.release_refs(command, claim_of(request, present)), present)
 
 
 async def _list(request: HttpRequest, use: UseCases, entity: EntityKey, role: str | None) -> Response[bytes]:
@@ -104,18 +151,13 @@ async def _attach(
 
 
 def _target(request: HttpRequest, caller: Caller, intake: Intake, slot: _Slot) -> Target:
-    labels, expectation, ref_id = intake.labels(), _expectation(request), uuid7()
+    labels, expectation, ref_id = intake.labels(), expectation_of(request), uuid7()
 
     def command(sha256: Sha256) -> Attach:
         visibility = intake.fields.visibility
         return Attach(*slot, sha256, labels, visibility, ref_id, caller.actor, expectation)
 
     return Target(slot.entity, slot.role, command)
-
-
-def _expectation(request: HttpRequest) -> Expectation:
-    headers = request.headers
-    return Expectation(parse_if_match(headers.get("if-match")), parse_only_if_empty(headers.get("if-none-match")))
 
 
 def _entity(caller: Caller, entity_type: str, entity_id: str) -> EntityKey:
@@ -136,4 +178,13 @@ def _read_name(role: str) -> str:
         raise NotFound(str(error)) from None
 
 
-HANDLERS = [get_entity_refs, get_role_refs, put_ref, post_ref, delete_ref]
+HANDLERS = [
+    get_entity_refs,
+    get_role_refs,
+    put_ref,
+    post_ref,
+    put_order,
+    delete_ref,
+    delete_role_refs,
+    delete_entity_refs,
+]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
+from service.application.change_refs import ChangeRefs
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
 from service.application.explain_blob import ExplainBlob
@@ -17,10 +18,17 @@ from service.application.give_up_holding import GiveUpHolding
 from service.application.grant_holding import GrantHolding
 from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
+from service.application.list_media import ListMedia
 from service.application.list_refs import ListRefs
 from service.application.place_hold import PlaceHold
+from service.application.purge_media import PurgeMedia
 from service.application.put_workspace import PutWorkspace
+from service.application.release_media import ReleaseMedia
+from service.application.release_refs import ReleaseRefs
 from service.application.release_slot import ReleaseSlot
+from service.application.reorder_role import ReorderRole
+from service.application.restore_media import RestoreMedia
+from service.application.revise_media import ReviseMedia
 from service.application.upload_blob import UploadBlob
 from service.domain.policy import Policies
 from service.router.callers import Callers
@@ -48,7 +56,15 @@ class UseCases:
     attach_bytes: AttachBytes
     release_slot: ReleaseSlot
     list_refs: ListRefs
+    reorder_role: ReorderRole
+    release_refs: ReleaseRefs
+    change_refs: ChangeRefs
     get_media: GetMedia
+    list_media: ListMedia
+    release_media: ReleaseMedia
+    revise_media: ReviseMedia
+    restore_media: RestoreMedia
+    purge_media: PurgeMedia
     list_events: ListEvents
     explain_blob: ExplainBlob
     place_hold: PlaceHold

@@ -77,6 +77,7 @@ class EventData(msgspec.Struct, frozen=True, omit_defaults=True):
     ref: EventRef | None = None
     replaced: EventRef | None = None
     code: str | None = None
+    ref_ids: list[UUID] | None = None
     holding: EventHolding | None = None
     hold: EventHold | None = None
 
@@ -122,6 +123,7 @@ def decode_event(type_: str, time: datetime, data: bytes) -> Event:
         None if stored.ref is None else _to_ref(entity, stored.ref),
         None if stored.replaced is None else _to_ref(entity, stored.replaced),
         stored.code,
+        tuple(stored.ref_ids or ()),
     )
 
 
@@ -142,6 +144,7 @@ def _ref_data(event: RefEvent) -> EventData:
         ref=None if event.ref is None else _from_ref(event.ref),
         replaced=None if event.replaced is None else _from_ref(event.replaced),
         code=event.code,
+        ref_ids=[*event.ref_ids] or None,
     )
 
 

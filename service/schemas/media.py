@@ -13,6 +13,7 @@ from service.domain.policy import Visibility
 from service.domain.ref import RefState, ResolvedRef
 from service.domain.slot import EntityKey
 from service.ports.blobs import BlobOutcome
+from service.ports.catalogue import MediaPage
 from service.ports.refs import EntityRefs, RefOutcome
 from service.schemas.cursor import place_cursor
 from service.schemas.events import EntityVersion, rfc3339
@@ -64,7 +65,8 @@ class RefDocument(msgspec.Struct, frozen=True):
 class RefResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The outcome of a change.
 
-    The ref that it is about, the one that it pushed out, the entity's version, the event's id.
+    The ref that it is about, the one that it pushed out, the entity's version, the id of the last event. `refs` instead
+    of `ref` where a whole role or entity is concerned: all of them, by role and position.
     """
 
     decision: DecisionKind
@@ -72,6 +74,7 @@ class RefResult(msgspec.Struct, frozen=True, omit_defaults=True):
     entity: EntityVersion
     event: str | None
     replaced: RefDocument | msgspec.UnsetType = msgspec.UNSET
+    refs: list[RefDocument] | msgspec.UnsetType = msgspec.UNSET
 
 
 class BlobResult(msgspec.Struct, frozen=True):
@@ -95,6 +98,13 @@ class RefList(msgspec.Struct, frozen=True):
     entity: EntityVersion
     items: list[RefDocument]
     next: str | None = None
+
+
+class MediaList(msgspec.Struct, frozen=True):
+    """A page of refs; `next` is the cursor of the next one, null after the last."""
+
+    items: list[RefDocument]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +155,12 @@ class Presenter:
             EntityVersion(outcome.entity.type, outcome.entity.id, outcome.version),
             outcome.event_id,
             msgspec.UNSET if outcome.replaced is None else self.ref(outcome.replaced),
+            msgspec.UNSET if outcome.refs is None else [self.ref(ref) for ref in outcome.refs],
         )
+
+    def media_list(self, page: MediaPage) -> MediaList:
+        """A page of the catalogue."""
+        return MediaList([self.ref(ref) for ref in page.items], page.next_cursor)
 
     def blob_result(self, outcome: BlobOutcome) -> BlobResult:
         """The answer to an upload."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
+from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from service.domain.policy import Visibility
 from service.domain.slot import MAX_POSITION
@@ -12,6 +14,9 @@ from service.schemas.texts import HashText
 
 MAX_HASHES = 1000
 MAX_PAGE = 500
+Filename = Annotated[str, msgspec.Meta(max_length=255)]
+Owner = Annotated[str, msgspec.Meta(max_length=200)]
+Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_POSITION)]
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
@@ -19,11 +24,11 @@ class AttachFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The members beside bytes: as query parameters, or as text parts before `file`."""
 
     sha256: HashText | None = None
-    filename: Annotated[str, msgspec.Meta(max_length=255)] | None = None
+    filename: Filename | None = None
     alt: Text | None = None
-    owner: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    owner: Owner | None = None
     visibility: Visibility | None = None
-    position: Annotated[int, msgspec.Meta(ge=0, le=MAX_POSITION)] | None = None
+    position: Position | None = None
 
 
 class AttachRequest(AttachFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,3 +54,27 @@ class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     cursor: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = MAX_PAGE
+
+
+class OrderRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The live refs of a role in their new order, each once."""
+
+    ref_ids: list[UUID]
+
+
+class RevisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to change of a ref.
+
+    What is left out stays as it is; null clears it, and gives `visibility` back to the policy's default.
+    """
+
+    filename: Filename | UnsetType | None = UNSET
+    alt: Text | UnsetType | None = UNSET
+    owner: Owner | UnsetType | None = UNSET
+    visibility: Visibility | UnsetType | None = UNSET
+
+
+class RestoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to do where the single slot is taken: `replace` sends the ref that is there to the trash."""
+
+    on_conflict: Literal["replace"] | None = None

@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from service.adapters.memory.database import MemoryDatabase
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.opening import open_database
+from service.application.changes import Command
 from service.domain.blob import MediaInfo, Sha256
-from service.domain.decision import Attach, HoldingState, Release, decide_grant, decide_renewal
+from service.domain.decision import Attach, HoldingState, decide_grant, decide_renewal
 from service.domain.errors import RefkeepError
 from service.domain.event import Event, HoldEvent, HoldingEvent, RefEvent
 from service.domain.policy import Visibility
@@ -147,12 +148,12 @@ class LedgerMachine(RuleBasedStateMachine):
         for name in WORKSPACES:
             told, told_in_memory = self.on_each(lambda ledger, slug=name: ledger.events(self.slug(slug)))
             assert [gist_of_event(event) for event in told] == [gist_of_event(event) for event in told_in_memory]
-            changes = [event for event in told if isinstance(event, RefEvent) and event.ref is not None]
+            changes = [event for event in told if isinstance(event, RefEvent) and event.code is None]
             for entity in {event.entity for event in changes}:
                 versions = [event.version for event in changes if event.entity == entity]
                 assert versions == list(range(1, len(versions) + 1))
 
-    def change(self, command: Attach | Release, key: str | None) -> None:
+    def change(self, command: Command, key: str | None) -> None:
         asked = replace(command, ref_id=None) if isinstance(command, Attach) else command  # type: ignore[arg-type]
         claim = None if key is None else claim_on(key, repr(asked))
         self.on_both(lambda ledger: ledger.change(command, claim))
@@ -193,16 +194,27 @@ def gist_of(answer: object) -> object:
     """All of an answer but its times and event ids."""
     match answer:
         case RefkeepError():
-            return type(answer), str(answer), answer.members()
+            return type(answer), str(answer), answer.members(), answer.index
         case RefOutcome():
-            refs = [gist_of_ref(ref) for ref in (answer.ref, answer.replaced)]
+            refs = [gist_of_ref(ref) for ref in (answer.ref, answer.replaced, *(answer.refs or ()))]
             return answer.decision, answer.version, refs, answer.event_id is None
         case BlobOutcome():
             return answer.decision, answer.blob.sha256, answer.blob.size, answer.blob.media
         case Published():
             return gist_of(answer.outcome), answer.object_used
+        case _:
+            return gist_of_many(answer)
+
+
+def gist_of_many(answer: object) -> object:
+    """The same of collections; of anything else what it is."""
+    match answer:
+        case tuple():
+            return [gist_of(each) for each in answer]
         case dict():
             return {sha256: gist_of(outcome) for sha256, outcome in answer.items()}
+        case int():
+            return answer
         case _:
             return type(answer)
 
@@ -232,7 +244,8 @@ def gist_of_event(event: Event) -> object:
     if isinstance(event, HoldEvent):
         return event.type, event.decision, event.workspace, event.hold.sha256, event.hold.kind, event.hold.status
     refs = [None if ref is None else (ref.ref_id, ref.position, ref.labels) for ref in (event.ref, event.replaced)]
-    return event.type, event.decision, event.entity, event.version, event.role, event.sha256, event.code, refs
+    about = event.entity, event.version, event.role, event.sha256, event.code, event.ref_ids
+    return event.type, event.decision, about, refs
 
 
 def test_the_log_tells_the_tables_whatever_is_done(database_url: str) -> None:

@@ -15,10 +15,12 @@ from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.leftovers import PostgresLeftovers
 from service.adapters.postgres.sentinel import PostgresSentinel
+from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.s3.storage import S3Storage
 from service.application.collect import Collect, Collected
 from service.application.guard_store import GuardStore
 from service.application.lifetimes import Lifetimes
+from service.application.purge_due import PurgeDue
 from service.application.upload_blob import Upload, UploadBlob
 from service.domain.blob import MediaInfo, Sha256
 from service.ports.storage import Storage
@@ -67,6 +69,7 @@ class Yard:
             storage or self.store,
             PostgresLeftovers(self.database),
             self.store,
+            PurgeDue(PostgresTrash(self.database)),
             QUARANTINE,
         )
 

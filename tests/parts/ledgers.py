@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,36 +14,43 @@ from uuid_utils.compat import uuid7
 
 from service.adapters.memory.access import MemoryKeys, MemoryWorkspaces
 from service.adapters.memory.blobs import MemoryBlobs
+from service.adapters.memory.catalogue import MemoryCatalogue
 from service.adapters.memory.database import MemoryDatabase
 from service.adapters.memory.objects import MemoryObjects
 from service.adapters.memory.refs import MemoryRefs
+from service.adapters.memory.trash import MemoryTrash
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.blobs import PostgresBlobs
+from service.adapters.postgres.catalogue import PostgresCatalogue
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.refs import PostgresRefs
+from service.adapters.postgres.trash import PostgresTrash
+from service.application.changes import Command, Rules
+from service.application.lifetimes import Lifetimes
+from service.application.purge_due import PurgeDue
+from service.domain.arrangement import ReleaseAll, Reorder
 from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.decision import (
     Attach,
-    Decision,
     Expectation,
     HoldingState,
     Release,
-    RoleState,
-    decide_attach,
     decide_hold,
-    decide_release,
 )
 from service.domain.event import Actor, Event, HoldEvent, HoldingEvent, RefEvent
+from service.domain.lifecycle import Purge, ReleaseRef, Restore, Revise, Revision
 from service.domain.policy import Cardinality, Policies, Policy, Visibility
-from service.domain.ref import Labels
+from service.domain.ref import Labels, Ref
 from service.domain.slot import EntityKey
 from service.ports.access import KeyStore, WorkspaceStore
 from service.ports.blobs import BlobLedger, BlobOutcome, HoldingJudge, Published
+from service.ports.catalogue import Catalogue
 from service.ports.idempotency import Claim, Replay
 from service.ports.objects import ObjectLedger
-from service.ports.refs import RefLedger, RefOutcome, RoleJudge, RoleQuestion
+from service.ports.refs import BatchOutcome, RefLedger, RefOutcome, RoleJudge
+from service.ports.trash import Trash
 from service.schemas.events import decode_event
 
 ACTOR = Actor("tester", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
@@ -56,6 +63,7 @@ POLICIES = Policies(
         Policy("book", "notes", Cardinality.LIST, Visibility.PRIVATE, public_allowed=False, max_items=50),
     )
 )
+RULES = Rules(POLICIES, Lifetimes(LEASE, TRASH, UPLOAD))
 _numbers = count(1)
 
 
@@ -71,6 +79,8 @@ class Ledger:
     objects: ObjectLedger
     keys: KeyStore
     workspaces: WorkspaceStore
+    trash: Trash
+    catalogue: Catalogue
     events: Callable[[str], Awaitable[list[Event]]]
     object_states: Callable[[], Awaitable[dict[str, str]]]
     advance: Callable[[timedelta], Awaitable[None]]
@@ -102,11 +112,20 @@ class Ledger:
         """What a fresh attach makes."""
         return fresh(await self.change(command, claim))
 
-    async def change(self, command: Attach | Release, claim: Claim[RefOutcome] | None = None) -> RefOutcome | Replay:
+    async def change(self, command: Command, claim: Claim[RefOutcome] | None = None) -> RefOutcome | Replay:
         """Carry out a command as the use cases do."""
-        sha256 = command.sha256 if isinstance(command, Attach) else None
-        question = RoleQuestion(command.entity, command.role, command.position, sha256)
-        return await self.refs.change(question, role_judge(command), claim)
+        change = RULES.change(command)
+        return await self.refs.change(change.question, change.judge, claim)
+
+    async def change_all(
+        self, workspace: str, commands: Sequence[Command], claim: Claim[BatchOutcome] | None = None
+    ) -> BatchOutcome | Replay:
+        """Carry out commands as the use case of batches does."""
+        return await self.refs.change_all(workspace, [RULES.change(command) for command in commands], claim)
+
+    async def purge_due(self, limit: int = 100) -> int:
+        """Carry out what workers do with the trash."""
+        return await PurgeDue(self.trash)(limit)
 
 
 def memory_ledger(database: MemoryDatabase) -> Ledger:
@@ -127,6 +146,8 @@ def memory_ledger(database: MemoryDatabase) -> Ledger:
         MemoryObjects(database),
         MemoryKeys(database),
         MemoryWorkspaces(database),
+        MemoryTrash(database),
+        MemoryCatalogue(database),
         events,
         object_states,
         advance,
@@ -159,6 +180,8 @@ def postgres_ledger(database: Database) -> Ledger:
         PostgresObjects(database),
         PostgresKeys(database),
         PostgresWorkspaces(database),
+        PostgresTrash(database),
+        PostgresCatalogue(database),
         events,
         object_states,
         advance,
@@ -233,15 +256,44 @@ def release(entity: EntityKey, role: str, position: int, version: int | None = N
     return Release(entity, role, position, ACTOR, Expectation(None if version is None else frozenset({version})))
 
 
-def role_judge(command: Attach | Release) -> RoleJudge:
+def expecting(version: int | None) -> Expectation:
+    """What a caller who saw this version says; None says nothing."""
+    return Expectation(None if version is None else frozenset({version}))
+
+
+def release_all(entity: EntityKey, role: str | None = None, version: int | None = None) -> ReleaseAll:
+    """A command."""
+    return ReleaseAll(entity, role, ACTOR, expecting(version))
+
+
+def reorder(entity: EntityKey, role: str, ref_ids: Iterable[UUID], version: int | None = None) -> Reorder:
+    """A command."""
+    return Reorder(entity, role, tuple(ref_ids), ACTOR, expecting(version))
+
+
+def restore(workspace: str, ref_id: UUID, *, replaces: bool = False, version: int | None = None) -> Restore:
+    """A command."""
+    return Restore(workspace, ref_id, ACTOR, replaces, expecting(version))
+
+
+def purge(workspace: str, ref_id: UUID, version: int | None = None) -> Purge:
+    """A command."""
+    return Purge(workspace, ref_id, ACTOR, expecting(version))
+
+
+def release_ref(workspace: str, ref_id: UUID, version: int | None = None) -> ReleaseRef:
+    """A command."""
+    return ReleaseRef(workspace, ref_id, ACTOR, expecting(version))
+
+
+def revise(workspace: str, ref_id: UUID, revision: Revision, version: int | None = None) -> Revise:
+    """A command."""
+    return Revise(workspace, ref_id, revision, ACTOR, expecting(version))
+
+
+def role_judge(command: Command) -> RoleJudge:
     """What the use cases hand to the ledger."""
-
-    def judge(state: RoleState) -> Decision:
-        if isinstance(command, Attach):
-            return decide_attach(state, command, POLICIES, TRASH)
-        return decide_release(state, command, POLICIES, TRASH)
-
-    return judge
+    return RULES.change(command).judge
 
 
 def holding_judge(workspace: str, sha256: Sha256, size: int = 10) -> HoldingJudge:
@@ -267,6 +319,23 @@ def fresh(outcome: RefOutcome | Replay) -> RefOutcome:
     """The outcome, which is no replay."""
     assert not isinstance(outcome, Replay)
     return outcome
+
+
+def fresh_batch(outcome: BatchOutcome | Replay) -> BatchOutcome:
+    """The outcomes, which are no replay."""
+    assert not isinstance(outcome, Replay)
+    return outcome
+
+
+def ref_of(outcome: RefOutcome) -> Ref:
+    """The ref that an outcome is about."""
+    assert outcome.ref is not None
+    return outcome.ref.ref
+
+
+def batch_claim_on(key: str, request: str = "a request") -> Claim[BatchOutcome]:
+    """The same for batches."""
+    return Claim(key, hashlib.sha256(request.encode()).digest(), lambda outcome: f"{outcome!r}".encode())
 
 
 def fresh_blob(outcome: BlobOutcome | Replay | None) -> BlobOutcome:

@@ -97,6 +97,48 @@ def test_an_update_changes_the_words_alone() -> None:
     assert state.live["pages"] == (ref(1, 0), described)
 
 
+def restored(number: int, position: int, version: int, replaced: Ref | None = None) -> RefEvent:
+    """The event of a restore."""
+    return event(EventType.REF_RESTORED, DecisionKind.RESTORE, version, ref(number, position), replaced)
+
+
+def released(number: int, version: int) -> RefEvent:
+    """The event of a release."""
+    return event(EventType.REF_RELEASED, DecisionKind.RELEASE, version, ref(number, None))
+
+
+def test_a_restore_takes_the_ref_out_of_the_trash_and_shifts_the_later_ones() -> None:
+    state = evolve(evolve(evolve(state_of(1, 2, 3), released(2, 4)), released(1, 5)), restored(2, 0, 6))
+    assert numbers_of(state) == [2, 3]
+    assert [each.position for each in state.live["pages"]] == [0, 1]
+    assert (state.trashed, state.version) == ((ref(1, None),), 6)
+
+
+def test_a_restore_that_replaces_takes_the_slot() -> None:
+    state = evolve(evolve(state_of(1, 2), released(1, 3)), restored(1, 0, 4, ref(2, None)))
+    assert numbers_of(state) == [1]
+    assert state.trashed == (ref(2, None),)
+
+
+def test_a_purge_empties_the_trash_and_moves_nothing() -> None:
+    before = evolve(evolve(state_of(1, 2, 3), released(2, 4)), released(1, 5))
+    state = evolve(before, event(EventType.REF_PURGED, DecisionKind.PURGE, 6, ref(2, None)))
+    assert (numbers_of(state), state.trashed, state.version) == ([3], (ref(1, None),), 6)
+
+
+def reordered(*numbers: int) -> RefEvent:
+    """The event of another order."""
+    ref_ids = tuple(UUID(int=number) for number in numbers)
+    return RefEvent(EventType.REF_REORDERED, DecisionKind.REORDER, NOW, ACTOR, BOOK, 4, "pages", ref_ids=ref_ids)
+
+
+def test_a_new_order_numbers_the_refs_anew() -> None:
+    state = evolve(state_of(1, 2, 3), reordered(3, 1, 2))
+    assert numbers_of(state) == [3, 1, 2]
+    assert [each.position for each in state.live["pages"]] == [0, 1, 2]
+    assert (state.trashed, state.version) == ((), 4)
+
+
 def test_a_rejection_changes_nothing() -> None:
     state = state_of(1, 2)
     assert evolve(state, event(EventType.REF_REJECTED, DecisionKind.REJECT, 2, None)) == state
@@ -117,8 +159,18 @@ def test_other_roles_stay_as_they_are() -> None:
         event(EventType.REF_REPLACED, DecisionKind.REPLACE, 3, ref(3, 0)),
         event(EventType.REF_UPDATED, DecisionKind.UPDATE, 3, ref(1, None)),
         event(EventType.HOLDING_ACQUIRED, DecisionKind.INSERT, 3, ref(3, 0)),
+        event(EventType.REF_PURGED, DecisionKind.PURGE, 3, None),
+        event(EventType.REF_RESTORED, DecisionKind.RESTORE, 3, ref(3, None)),
     ],
-    ids=["without a ref", "trashed", "without what it replaced", "update in the trash", "about a holding"],
+    ids=[
+        "without a ref",
+        "trashed",
+        "without what it replaced",
+        "update in the trash",
+        "about a holding",
+        "purge without a ref",
+        "restored into the trash",
+    ],
 )
 def test_an_event_that_cannot_have_happened_is_not_folded(broken: RefEvent) -> None:
     with pytest.raises(ValueError):
@@ -154,9 +206,12 @@ def test_positions_are_dense_after_any_sequence(steps: list[tuple[bool, int]]) -
         inserted(1, 0, 1),
         event(EventType.REF_REPLACED, DecisionKind.REPLACE, 3, ref(3, 1), ref(2, None)),
         replace(event(EventType.REF_REJECTED, DecisionKind.REJECT, 0, None), sha256=None, code="role-full"),
+        restored(1, 0, 4, ref(2, None)),
+        event(EventType.REF_PURGED, DecisionKind.PURGE, 6, ref(2, None)),
+        reordered(3, 1, 2),
         HoldingEvent(EventType.HOLDING_ACQUIRED, DecisionKind.INSERT, NOW, Actor("a", "00-1-2-3"), HOLDING),
     ],
-    ids=["insert", "replace", "reject", "holding"],
+    ids=["insert", "replace", "reject", "restore", "purge", "reorder", "holding"],
 )
 def test_an_event_is_the_same_after_it_was_stored(told: RefEvent | HoldingEvent) -> None:
     assert decode_event(told.type.value, told.time, encode_event(told)) == told
@@ -189,6 +244,11 @@ def test_an_event_is_the_same_after_it_was_stored(told: RefEvent | HoldingEvent)
         errors.BlobNotHeld("a" * 64),
         errors.PositionOutOfRange(3, 2),
         errors.RoleFull("pages", 2),
+        errors.Gone(),
+        errors.SlotTaken("cover", UUID(int=1)),
+        errors.NotAPermutation([UUID(int=1)], []),
+        errors.NotTrashed(),
+        errors.InTrash(),
         errors.BadCursor(),
         errors.ReadOnly(),
         errors.Unavailable("Later."),
@@ -201,3 +261,10 @@ def test_an_error_is_a_sentence_with_a_code_and_facts_that_fit_into_json(error: 
     assert error.code == error.code.lower()
     assert error.outcome in {"rejected", "error", "not_found", "forbidden"}
     assert json.loads(json.dumps(error.members())) == error.members()
+
+
+def test_what_an_operation_of_a_batch_meets_has_its_number() -> None:
+    with pytest.raises(errors.Gone) as met, errors.operation(7):
+        raise errors.Gone
+    assert met.value.index == 7
+    assert errors.Gone().index is None

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from uuid import UUID
 
 import msgspec
 import openapi_spec_validator
@@ -22,13 +23,15 @@ from referencing.jsonschema import DRAFT202012
 from service.commands.openapi import openapi
 from service.delivery.routes import BlobRoute, MediaRoute
 from service.domain import errors
-from service.router import reading
+from service.router import media, reading
 from service.router.api import HANDLERS, operations_by_route
+from service.router.media import MediaQuery
 from service.router.openapi.components import DOCUMENTS, problem_name
 from service.router.openapi.document import build_document
 from service.router.problems import PROBLEMS, problem_answer
 from service.router.reading import EventQuery
 from service.schemas import requests
+from service.schemas.batch import Operation
 from service.schemas.requests import AttachFields, ListQuery
 
 FILE = Path(__file__).parents[2] / "openapi.yaml"
@@ -47,6 +50,8 @@ SAMPLES: list[errors.RefkeepError] = [
     errors.DigestMismatch(SHA, SHA),
     errors.PositionOutOfRange(1, 0),
     errors.RoleFull("cover", 1),
+    errors.SlotTaken("cover", UUID(int=1)),
+    errors.NotAPermutation([UUID(int=1)], []),
 ]
 
 DOCUMENT = build_document()
@@ -56,6 +61,7 @@ QUERIES: dict[str, type[msgspec.Struct]] = {
     "get_events": EventQuery,
     "get_entity_refs": ListQuery,
     "get_role_refs": ListQuery,
+    "get_media_list": MediaQuery,
     "post_ref": AttachFields,
 }
 DELIVERY = (BlobRoute(None), MediaRoute(None))
@@ -165,7 +171,20 @@ def test_an_example_is_what_its_type_reads_and_writes() -> None:
             sent = value if "request" not in where else {**dict.fromkeys(written), **value}
             assert written == sent, where
             read.add(name)
-    assert read == TYPES.keys() - {"EventData"}  # which stands within EventPage
+    operations_of_batches = {name for name in TYPES if name.endswith("Operation")}
+    assert read == TYPES.keys() - {"EventData"} - operations_of_batches  # which stand within others
+
+
+def test_the_operations_of_a_batch_are_those_that_are_read() -> None:
+    documented = DOCUMENT["components"]["schemas"]["BatchRequest"]["properties"]["operations"]["items"]["oneOf"]
+    assert {choice["$ref"].rpartition("/")[2] for choice in documented} == {
+        each.__name__ for each in get_args(Operation)
+    }
+    [examples] = [content["examples"] for where, content in contents() if where.startswith("POST /refs/batch request")]
+    for example in examples.values():
+        for operation in example["value"]["operations"]:
+            assert fits({"$ref": f"#/components/schemas/{operation['op'].capitalize()}Operation"}, operation)
+            msgspec.json.decode(json.dumps(operation), type=Operation)
 
 
 @pytest.mark.parametrize("code", PROBLEMS)
@@ -201,12 +220,15 @@ def test_query_parameters_are_those_that_are_read() -> None:
     read = {name: list(shape.__struct_fields__) for name, shape in QUERIES.items()}
     assert {name: members for name, members in documented.items() if members} == {
         **read,
+        "get_media_list": [*read["get_media_list"], "ref_id"],  # which may come again
         "put_ref": [name for name in read["post_ref"] if name != "position"],
     }
 
 
 def test_every_shape_of_a_query_is_among_them() -> None:
-    shapes = {shape for module in (reading, requests) for name, shape in vars(module).items() if name.endswith("Query")}
+    shapes = {
+        shape for module in (media, reading, requests) for name, shape in vars(module).items() if name.endswith("Query")
+    }
     assert shapes == set(QUERIES.values()) - {AttachFields}
 
 

@@ -5,12 +5,15 @@ Nothing here awaits, so every change happens at once. A change is its event: `re
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from service.domain.blob import Blob, Sha256
-from service.domain.errors import IdempotencyKeyReuse, NotFound, QuotaExceeded
+from service.domain.errors import Gone, IdempotencyKeyReuse, NotFound, QuotaExceeded
 from service.domain.event import (
     DecisionKind,
     EntityState,
@@ -26,8 +29,10 @@ from service.domain.slot import EntityKey
 from service.ports.access import ApiKey, Workspace
 from service.ports.idempotency import Claim, Outcome, Replay
 from service.ports.objects import Reservation
+from service.ports.trash import TOMBSTONE
 from service.schemas.cursor import Cursor
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _ONE_REJECTION_IN = timedelta(minutes=1)
 
 
@@ -50,6 +55,7 @@ class MemoryDatabase:
     blobs: dict[Sha256, Blob] = field(default_factory=dict)
     holdings: dict[tuple[str, Sha256], Holding] = field(default_factory=dict)
     entities: dict[EntityKey, EntityState] = field(default_factory=dict)
+    tombstones: dict[UUID, tuple[str, datetime]] = field(default_factory=dict)
     log: list[Event] = field(default_factory=list)
     _answers: dict[tuple[str, str], tuple[bytes, bytes]] = field(default_factory=dict)
     _rejected: dict[tuple[str, EntityKey, str | None], datetime] = field(default_factory=dict)
@@ -75,6 +81,16 @@ class MemoryDatabase:
         acquired_at = self.holdings[ref.entity.workspace, ref.sha256].acquired_at
         return ResolvedRef(ref, replace(self.blobs[ref.sha256], created_at=acquired_at))
 
+    def ref(self, workspace: str, ref_id: UUID) -> Ref:
+        """A ref by its id, live or trashed. Raises `NotFound`, or `Gone` while it has a tombstone."""
+        for resolved in self.refs(workspace):
+            if resolved.ref.ref_id == ref_id:
+                return resolved.ref
+        owner, purged_at = self.tombstones.get(ref_id, ("", _NEVER))
+        if owner == workspace and self.now() - purged_at < TOMBSTONE:
+            raise Gone
+        raise NotFound("There is no such media here.")
+
     def refs(self, workspace: str) -> list[ResolvedRef]:
         """All refs of a workspace, live and trashed, oldest first."""
         states = [state for entity, state in self.entities.items() if entity.workspace == workspace]
@@ -90,10 +106,22 @@ class MemoryDatabase:
             if event.type is EventType.REF_REJECTED and not self._is_fresh(event):
                 return None
             self.entities[event.entity] = evolve(self.entities.get(event.entity, EntityState()), event)
+            if event.type is EventType.REF_PURGED and event.ref is not None:
+                self.tombstones[event.ref.ref_id] = event.entity.workspace, event.time
         if isinstance(event, HoldingEvent):
             self._hold(event)
         self.log.append(event)
         return str(Cursor(1, len(self.log), 0))
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """What is recorded within is undone if it ends with an exception."""
+        kept = dict(self.entities), dict(self.tombstones), [*self.log], dict(self._rejected)
+        try:
+            yield
+        except BaseException:
+            self.entities, self.tombstones, self.log, self._rejected = kept
+            raise
 
     def replay(self, workspace: str, claim: Claim[Outcome] | None) -> Replay | None:
         """The stored answer to this request. Raises `IdempotencyKeyReuse`."""

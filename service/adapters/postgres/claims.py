@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import asyncpg
 
-from service.adapters.postgres.database import Database, Row
+from service.adapters.postgres.database import Connection, Database, Row
 from service.adapters.postgres.errors import LockTimeout
-from service.adapters.postgres.locks import lock_of
+from service.adapters.postgres.locks import blob_lock, entity_lock, lock_of
+from service.domain.blob import Sha256
 from service.domain.errors import IdempotencyInProgress, IdempotencyKeyReuse, Unavailable
+from service.domain.slot import EntityKey
 from service.ports.idempotency import Claim, Outcome, Replay
 
 Result = TypeVar("Result")
 
+_ANSWER = "SELECT fingerprint, answer FROM idempotency WHERE workspace_id = $1 AND key = $2"
+_STORE = """INSERT INTO idempotency (workspace_id, key, fingerprint, answer, created_at)
+    VALUES ($1, $2, $3, $4, refkeep_now())"""
 _ATTEMPTS = 3
 
 
 def claim_lock(workspace: str, claim: Claim[Outcome] | None) -> list[int]:
     """The lock that makes requests with one key wait for each other; it comes before all other locks."""
     return [] if claim is None else [lock_of("idempotency", workspace, claim.key)]
+
+
+def ordered_locks(
+    workspace: str, claim: Claim[Outcome] | None, entities: Iterable[EntityKey], hashes: Iterable[Sha256]
+) -> list[int]:
+    """The key's lock, the entities' by their names, the hashes' by theirs.
+
+    In this order everywhere, so that nobody waits in a circle.
+    """
+    return [
+        *claim_lock(workspace, claim),
+        *(entity_lock(entity) for entity in sorted(set(entities))),
+        *(blob_lock(sha256) for sha256 in sorted(set(hashes))),
+    ]
 
 
 def replay_of(row: Row, claim: Claim[Outcome] | None) -> Replay | None:
@@ -33,6 +52,22 @@ def replay_of(row: Row, claim: Claim[Outcome] | None) -> Replay | None:
     if row["fingerprint"] != claim.fingerprint:
         raise IdempotencyKeyReuse
     return Replay(row["answer"])
+
+
+async def stored_answer(connection: Connection, workspace_id: int, claim: Claim[Outcome] | None) -> Replay | None:
+    """The same by a statement of its own."""
+    if claim is None:
+        return None
+    row = await connection.fetchrow(_ANSWER, workspace_id, claim.key)
+    return None if row is None else replay_of(row, claim)
+
+
+async def store_answer(
+    connection: Connection, workspace_id: int, claim: Claim[Outcome] | None, outcome: Outcome
+) -> None:
+    """Keep the answer of a request that came with a key."""
+    if claim is not None:
+        await connection.execute(_STORE, workspace_id, *claim_parameters(claim, outcome))
 
 
 def claim_parameters(claim: Claim[Outcome] | None, outcome: Outcome) -> tuple[str | None, bytes | None, bytes | None]:

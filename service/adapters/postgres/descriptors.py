@@ -11,6 +11,7 @@ from service.domain.policy import Visibility
 from service.domain.ref import RefState
 from service.observability import observed
 from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
+from service.ports.trash import TOMBSTONE
 
 _OF_BLOB = """
 SELECT b.sha256, b.size, b.media_type, o.key,
@@ -29,6 +30,10 @@ JOIN workspaces w ON w.id = r.workspace_id
 JOIN blobs b ON b.id = r.blob_id
 JOIN objects o ON o.id = b.object_id
 WHERE r.id = $1
+"""
+_PURGED = """
+SELECT coalesce(w.slug = $2, false) AS is_owned FROM tombstones t JOIN workspaces w ON w.id = t.workspace_id
+WHERE t.ref_id = $1 AND t.purged_at > refkeep_now() - $3::interval
 """
 
 
@@ -51,7 +56,8 @@ class PostgresDescriptors:
         """See the port."""
         row = await self.database.fetchrow(_OF_REF, ref_id, workspace)
         if row is None:
-            return None
+            gone = await self.database.fetchrow(_PURGED, ref_id, workspace, TOMBSTONE)
+            return None if gone is None else PurgedMedia(gone["is_owned"])
         return MediaDescriptor(
             row["id"],
             _to_bytes(row),

@@ -8,32 +8,62 @@ from typing import Any
 import msgspec
 
 from service.router.problems import PROBLEMS, Problem
+from service.schemas.batch import (
+    AppendOperation,
+    BatchRequest,
+    BatchResult,
+    OrderOperation,
+    PatchOperation,
+    PutOperation,
+    ReleaseOperation,
+    RestoreOperation,
+)
 from service.schemas.events import EventData
 from service.schemas.feed import EventPage
-from service.schemas.media import BlobMeta, BlobResult, RefDocument, RefList, RefResult
+from service.schemas.media import BlobMeta, BlobResult, MediaList, RefDocument, RefList, RefResult
 from service.schemas.operators import HoldDocument, HoldRequest, Quota, ReasonsDocument, WorkspaceDocument
 from service.schemas.policies import PolicyDocument
-from service.schemas.requests import AttachFields, AttachRequest, MissingRequest, MissingResult
+from service.schemas.requests import (
+    AttachFields,
+    AttachRequest,
+    MissingRequest,
+    MissingResult,
+    OrderRequest,
+    RestoreRequest,
+    RevisionRequest,
+)
 
 Json = dict[str, Any]
 
 REF = "#/components/{}/{}"
 DOCUMENTS = (
+    AppendOperation,
     AttachRequest,
+    BatchRequest,
+    BatchResult,
     BlobMeta,
     BlobResult,
     EventData,
     EventPage,
     HoldDocument,
     HoldRequest,
+    MediaList,
     MissingRequest,
     MissingResult,
+    OrderOperation,
+    OrderRequest,
+    PatchOperation,
     PolicyDocument,
+    PutOperation,
     Quota,
     ReasonsDocument,
     RefDocument,
     RefList,
     RefResult,
+    ReleaseOperation,
+    RestoreOperation,
+    RestoreRequest,
+    RevisionRequest,
     WorkspaceDocument,
 )
 _PROBLEM: Json = {
@@ -47,6 +77,7 @@ _PROBLEM: Json = {
         "instance": {"type": "string", "description": "The path of the request."},
         "code": {"type": "string"},
         "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
+        "index": {"type": "integer", "description": "In a batch, which operation met it, counted from 0."},
     },
     "required": ["type", "title", "status", "detail", "instance", "code", "retryable"],
 }

@@ -23,7 +23,7 @@ from service.router.openapi.components import (
 from service.router.problems import PROBLEMS
 
 _HERE = files("service.router.openapi")
-_METHODS = ("get", "head", "post", "put", "delete")
+_METHODS = ("get", "head", "post", "put", "patch", "delete")
 _SOURCE_ONLY = ("groups", "parts")
 
 
