@@ -21,6 +21,7 @@ from tests.parts.collecting import MOMENT, QUARANTINE, Store, Yard, opened_yard
 from tests.parts.ledgers import (
     ACTOR,
     LEASE,
+    TRASH,
     UPLOAD,
     attach,
     book,
@@ -29,6 +30,7 @@ from tests.parts.ledgers import (
     new_hash,
     opened_database,
     postgres_ledger,
+    release,
 )
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +63,23 @@ async def test_a_blob_without_a_reason_is_gone_from_database_and_store(yard: Yar
     await yard.collect()
     assert await yard.flaws() == []
     assert len(await keys(yard.store)) == 1, "the quarantine is not over"
+    await yard.advance(QUARANTINE + MOMENT)
+    await yard.collect()
+    assert await keys(yard.store) == []
+    assert await yard.leftovers() == []
+    assert await yard.flaws() == []
+
+
+async def test_trash_that_is_due_ends_and_its_bytes_go_after_it(yard: Yard) -> None:
+    workspace = await yard.ledger.workspace()
+    sha256 = await yard.upload(workspace)
+    await yard.ledger.attach(attach(book(workspace), "cover", sha256))
+    await yard.ledger.change(release(book(workspace), "cover", 0))
+    await yard.advance(LEASE + MOMENT)
+    await yard.collect()
+    assert await yard.ledger.blobs.find(workspace, sha256) is not None, "the trash keeps it"
+    await yard.advance(TRASH + MOMENT)
+    assert sum(collected.purged for collected in await yard.collect()) == 1
     await yard.advance(QUARANTINE + MOMENT)
     await yard.collect()
     assert await keys(yard.store) == []

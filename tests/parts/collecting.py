@@ -31,8 +31,8 @@ from tests.parts.ledgers import ACTOR, LEASE, Ledger, set_clock_ahead
 QUARANTINE = timedelta(hours=24)
 MOMENT = timedelta(seconds=1)
 Store = FilesystemStorage | S3Storage | MemoryStorage
-_EMPTY = """TRUNCATE objects, blobs, holdings, holds, entities, refs, events, rejections, idempotency, holding_reviews,
-    blob_reviews"""
+_EMPTY = """TRUNCATE objects, blobs, holdings, holds, entities, refs, tombstones, events, rejections, idempotency,
+    holding_reviews, blob_reviews"""
 _numbers = count(1)
 
 
