@@ -76,6 +76,7 @@ from service.router.callers import Callers
 from service.router.gateway import App, Gateway, Receive, Scope, Send, guarded, with_head
 from service.router.operations import Operations
 from service.router.problems import problem_answer
+from service.router.settling import settled
 from service.router.use_cases import UseCases
 from service.schemas.media import Presenter
 from service.schemas.policy_file import load_policies
@@ -227,7 +228,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
     api = create_api(_use_cases(settings, policies, callers, parts), operations)
     return Gateway(
         delivery,
-        instrument(guarded(with_head(api)), [Route(*route) for route in operations_by_route()]),
+        settled(instrument(guarded(with_head(api)), [Route(*route) for route in operations_by_route()])),
         lambda scope: match(scope) is not None,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
@@ -112,6 +113,31 @@ async def test_filters_narrow_and_the_cursor_moves_on_even_when_nothing_matched(
     assert len(await matching(EventFilter(sha256=command.sha256))) == 5
     assert await matching(EventFilter(entity_type="magazine")) == []
     assert await matching(EventFilter(sha256=new_hash())) == []
+
+
+@pytest.mark.parametrize("stretch", [1, 2, 5])
+async def test_a_narrow_filter_reads_the_log_in_stretches_and_misses_nothing(
+    feed: ListEvents, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, stretch: int
+) -> None:
+    monkeypatch.setattr("service.adapters.postgres.feed._SCAN", stretch)
+    workspace = await ledger.workspace()
+    wanted = [await append(ledger, workspace, number) for number in (1, 2, 2, 2, 1, 2)][::4]
+    found: list[str] = []
+    after, caught_up = None, False
+    while not caught_up:
+        page = await feed(workspace, after, 1, EventFilter(decision="insert", entity_type="book", entity_id="1"))
+        again = await feed(workspace, after, 1, EventFilter(ref_id=uuid4()))
+        assert again.events == ()
+        found += [event.cursor for event in page.events]
+        after, caught_up = page.next_cursor, page.caught_up
+    assert found == wanted
+    everything: list[str] = []
+    after, caught_up = None, False
+    while not caught_up:
+        page = await feed(workspace, after, 2, EventFilter(decision="insert"))
+        everything += [event.cursor for event in page.events]
+        after, caught_up = page.next_cursor, page.caught_up
+    assert everything == [event.cursor for event in await read_all(feed, workspace)]
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1-2", "1-2-3-4", "01-2-3", "1-2-FF", "-1-2-3", "ffffffff-1-1", "1-2-3 "])

@@ -253,5 +253,5 @@ def test_the_log_tells_the_tables_whatever_is_done(database_url: str) -> None:
         dsn = database_url
 
     # Every step is real work, and a shorter story is not worth ten minutes of it.
-    told_once = settings(max_examples=20, stateful_step_count=40, deadline=None, phases=[Phase.generate])
+    told_once = settings(max_examples=10, stateful_step_count=40, deadline=None, phases=[Phase.generate])
     run_state_machine_as_test(Machine, settings=told_once)

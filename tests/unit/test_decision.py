@@ -351,7 +351,7 @@ def attaches(draw: st.DrawFn) -> Attach:
     )
 
 
-@given(st.lists(attaches(), max_size=25))
+@given(st.lists(attaches(), max_size=12))
 def test_whatever_is_asked_the_fold_of_the_decisions_is_dense_and_within_the_policy(asked: list[Attach]) -> None:
     state = EntityState()
     for each in asked:

@@ -1,0 +1,58 @@
+"""Early answers and what becomes of the connection."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from service.router.settling import MOST_BYTES, settled
+
+pytestmark = pytest.mark.anyio
+
+Message = MutableMapping[str, Any]
+CLOSE = (b"connection", b"close")
+
+
+async def early_answer(headers: list[tuple[bytes, bytes]], pieces: int) -> tuple[Message, int]:
+    """The start of an answer that its app gives without a look at the body, and how many pieces were left of that."""
+    left = list(range(pieces))
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        left.pop()
+        return {"type": "http.request", "body": b"x", "more_body": bool(left)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def app(_scope: Message, _receive: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 403, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    await settled(app)({"type": "http", "headers": headers}, receive, send)
+    return sent[0], len(left)
+
+
+async def test_the_rest_of_a_small_body_is_taken_in() -> None:
+    start, left = await early_answer([(b"content-length", b"3")], 3)
+    assert (CLOSE in start["headers"], left) == (False, 0)
+
+
+async def test_a_request_without_a_body_is_left_alone() -> None:
+    start, left = await early_answer([], 1)
+    assert (CLOSE in start["headers"], left) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"content-length", str(MOST_BYTES + 1).encode())],
+        [(b"transfer-encoding", b"chunked")],
+        [(b"content-length", b"3"), (b"expect", b"100-continue")],
+    ],
+)
+async def test_for_any_other_body_the_connection_ends(headers: list[tuple[bytes, bytes]]) -> None:
+    start, left = await early_answer(headers, 3)
+    assert (CLOSE in start["headers"], left) == (True, 3)
