@@ -95,7 +95,7 @@ class RefLedger(Protocol):
     async def change_all(
         self, workspace: str, changes: Sequence[Change], claim: Claim[BatchOutcome] | None = None
     ) -> BatchOutcome | Replay:
-        """Judge and carry out in this order, in one transaction: each judge sees what the changes before it did.
+        """Judge and carry out in this order, in one transaction and at one time: each judge sees what was done before.
 
         All of them or none: the first that is refused, rejected or not found ends it, its error has the `index`, and
         nothing has changed but the record of a reject. Raises what `change` raises.

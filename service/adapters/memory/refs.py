@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from service.adapters.memory.database import MemoryDatabase
@@ -103,14 +104,15 @@ class MemoryRefs:
 
     def _together(self, changes: Sequence[Change]) -> Iterator[RefOutcome]:
         began_at: dict[EntityKey, int] = {}
+        now = self.database.now()
         for index, change in enumerate(changes):
             with operation(index):
-                yield self._take(change, began_at)
+                yield self._take(change, now, began_at)
 
-    def _take(self, change: Change, began_at: dict[EntityKey, int]) -> RefOutcome:
+    def _take(self, change: Change, now: datetime, began_at: dict[EntityKey, int]) -> RefOutcome:
         question, state = self._asked(change.question)
         version = began_at.setdefault(question.entity, state.version)
-        decision = change.judge(replace(state, began_at=version))
+        decision = change.judge(replace(state, now=now, began_at=version))
         if decision.error is not None:
             raise _BatchRejected(question, decision, decision.error)
         return self._carry_out(question.entity, decision)

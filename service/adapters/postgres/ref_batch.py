@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from service.adapters.postgres.claims import ordered_locks, store_answer, stored_answer
 from service.adapters.postgres.database import Connection
@@ -57,12 +58,13 @@ class Batch:
 
 @dataclass(slots=True)
 class _Course:
-    """How far a batch has come: the place of its next event, and the versions before it."""
+    """How far a batch has come: the place of its next event, the versions before it, the one time of all it does."""
 
     connection: Connection
     workspace_id: int
     outcomes: list[RefOutcome] = field(default_factory=list)
     seq: int = 0
+    now: datetime | None = None
     began_at: dict[EntityKey, int] = field(default_factory=dict)
 
     async def take(self, target: Target | RefkeepError, judge: RoleJudge) -> None:
@@ -70,8 +72,9 @@ class _Course:
             raise target
         row = await load(self.connection, self.workspace_id, target, None)
         loaded = await look(self.connection, self.workspace_id, target, row)
+        self.now = self.now or loaded.state.now
         began_at = self.began_at.setdefault(target.entity, loaded.state.version)
-        decision = judge(replace(loaded.state, began_at=began_at))
+        decision = judge(replace(loaded.state, now=self.now, began_at=began_at))
         if decision.error is not None:
             raise BatchRejected(target, decision, decision.error)
         outcome = outcome_of(target, loaded, decision, self.seq)

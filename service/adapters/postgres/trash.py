@@ -20,7 +20,7 @@ from service.ports.refs import RoleJudge
 from service.ports.trash import TOMBSTONE
 
 _DUE = f"""{RESOLVED_REFS}
-WHERE r.state = 'trashed' AND r.purge_after <= refkeep_now() ORDER BY r.purge_after LIMIT $1"""
+WHERE r.state = 'trashed' AND r.purge_after <= refkeep_now() ORDER BY r.purge_after, r.id LIMIT $1"""
 _TRY = """SELECT id, pg_try_advisory_xact_lock(entity) AND pg_try_advisory_xact_lock(blob) AS is_free
 FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS due (id, entity, blob)"""
 _AGAIN = f"""SELECT refkeep_now() AS now, {PLACE}, e.version, w.id AS own_id, found.*
