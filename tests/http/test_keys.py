@@ -13,6 +13,7 @@ from tests.parts.caller import Caller, problem
 from tests.parts.service import Refkeep, eventually
 
 COVER = "/refs/book/42/cover"
+MEDIA = "/media/01890a5d-ac96-774b-bcce-b302099a8057"
 NAME = "ab" * 32
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
@@ -31,7 +32,7 @@ CALLS = [
     Call("GET", COVER, "read"),
     Call("GET", "/policies/book/cover", "read"),
     Call("GET", f"/blobs/{NAME}/meta", "read"),
-    Call("GET", "/media/01890a5d-ac96-774b-bcce-b302099a8057", "read"),
+    Call("GET", MEDIA, "read"),
     Call("PUT", f"/blobs/{NAME}", "write"),
     Call("POST", "/blobs", "write"),
     Call("POST", "/blobs/missing", "write"),
@@ -39,6 +40,15 @@ CALLS = [
     Call("PUT", f"{COVER}/0", "write"),
     Call("POST", COVER, "write"),
     Call("DELETE", f"{COVER}/0", "write"),
+    Call("DELETE", COVER, "write"),
+    Call("DELETE", "/refs/book/42", "write"),
+    Call("PUT", f"{COVER}/order", "write"),
+    Call("POST", "/refs/batch", "write"),
+    Call("GET", "/media", "read"),
+    Call("PATCH", MEDIA, "write"),
+    Call("DELETE", MEDIA, "write"),
+    Call("POST", f"{MEDIA}/restore", "write"),
+    Call("POST", f"{MEDIA}/purge", "admin"),
 ]
 DELIVERIES = [f"/blobs/{NAME}", "/media/01890a5d-ac96-774b-bcce-b302099a8057/file"]
 
