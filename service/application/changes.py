@@ -52,7 +52,7 @@ class Rules:
                 return decide_release(state, command, self.policies, self.lifetimes.trash)
             case Reorder():
                 return decide_reorder(state, command)
-            case ReleaseAll():
+            case _:
                 return decide_release_all(state, command, self.lifetimes.trash)
 
     def _judge_ref(self, command: OfOneRef, state: RoleState) -> Decision:
@@ -63,7 +63,7 @@ class Rules:
                 return decide_revise(state, command, self.policies)
             case Restore():
                 return decide_restore(state, command, self.policies, self.lifetimes.trash)
-            case Purge():
+            case _:
                 return decide_purge(state, command)
 
 
