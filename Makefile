@@ -22,8 +22,8 @@ setup: .venv/.run ## build .venv with .venv/bin/refkeep, from hashed requirement
 run: .venv/.run ## set up and start Refkeep with everything it needs
 	@exec $(BIN)/refkeep dev $(ARGS)
 
-test: .venv/.dev ## set up and run every test, on a real PostgreSQL and a real S3 store (ARGS="-k slot")
-	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=)
+test: .venv/.dev ## set up and run every test on all cores, on a real PostgreSQL and a real S3 store (ARGS="-k slot")
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --dist loadfile --cov --cov-report=)
 	@$(if $(ARGS),,$(BIN)/coverage report --include='service/domain/*,service/application/*' --fail-under=100)
 
 check: .venv/.dev ## what CI checks beside the tests: format, lint, types, layers, contracts
