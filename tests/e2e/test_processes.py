@@ -53,12 +53,12 @@ class Main:
             return response.read()
 
     def ready(self) -> bool:
-        """Whether a worker answers, and is not on its way out."""
+        """Whether a worker answers, is not on its way out, and is not one that an earlier main process left behind."""
         try:
             self.get("/readyz")
-        except (OSError, AssertionError):
+            return psutil.Process(int(self.get("/pid"))).ppid() == self.process.pid
+        except (OSError, AssertionError, psutil.NoSuchProcess):
             return False
-        return True
 
     def up(self) -> Main:
         """Itself, once it is ready."""
