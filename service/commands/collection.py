@@ -27,6 +27,7 @@ TOO_MUCH = 3
 """The exit status of a run that would have deleted more than it was allowed to."""
 
 _STEPS = {
+    "purge": "refs whose time in the trash is over",
     "release": "holdings past their lease that no ref uses",
     "condemn": "blobs that no workspace holds any more",
     "delete": "objects past their quarantine, and of uploads that never ended",
@@ -181,12 +182,13 @@ def _print_run(rounds: list[Collected], *, as_json: bool) -> None:
         "abandoned": sum((each.abandoned for each in rounds), Amount()),
         "deleted": sum((each.deleted for each in rounds), Amount()),
     }
-    busy = rounds[-1].reviewed.busy
+    busy, purged = rounds[-1].reviewed.busy, sum(each.purged for each in rounds)
     if as_json:
         documents = {name: {"count": amount.count, "bytes": amount.bytes} for name, amount in done.items()}
-        print_json({**documents, "busy": busy, "rounds": len(rounds)})
+        print_json({"purged": purged, **documents, "busy": busy, "rounds": len(rounds)})
         return
-    print_table(["what", "count", "bytes"], [[name, each.count, decimal(each.bytes)] for name, each in done.items()])
+    rows = [[name, each.count, decimal(each.bytes)] for name, each in done.items()]
+    print_table(["what", "count", "bytes"], [["purged", purged, ""], *rows])
     if busy:
         click.echo(f"{busy} left for later: others work on them.", err=True)
 

@@ -71,10 +71,12 @@ class Backlog:
 class Plan:
     """What a run would do now, were it alone.
 
-    `release` are holdings, `condemn` blobs, `delete` objects: condemned and due, or of uploads that never ended.
-    `waiting` are condemned objects within their quarantine, `on_hold` what a hold keeps, `objects` all there are.
+    `purge` are refs whose time in the trash is over, with the bytes they show; `release` are holdings, `condemn` blobs,
+    `delete` objects: condemned and due, or of uploads that never ended. `waiting` are condemned objects within their
+    quarantine, `on_hold` what a hold keeps, `objects` all there are.
     """
 
+    purge: Amount
     release: Amount
     condemn: Amount
     delete: Amount

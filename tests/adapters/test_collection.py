@@ -11,6 +11,7 @@ import pytest
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.memory.storage import MemoryStorage
+from service.adapters.postgres.plan import PLAN
 from service.application.collect import CLAIM
 from service.domain.errors import NotFound, StorageUnavailable, WrongStore
 from service.domain.event import EventType, HoldingEvent
@@ -326,6 +327,30 @@ async def test_the_plan_says_what_a_run_does(yard: Yard) -> None:
     assert (plan.release.count, plan.condemn.count, plan.delete.count, plan.waiting.count) == (0, 0, 0, 2)
     after = await collection.backlog()
     assert (after.reviews, after.uploads, after.condemned, after.oldest) == (0, 0, 0, None)
+
+
+async def test_the_plan_counts_what_the_end_of_the_trash_lets_go(yard: Yard) -> None:
+    workspace, other = await yard.ledger.workspace(), await yard.ledger.workspace()
+    shown = await yard.upload(workspace, b"x" * 100)
+    kept = await yard.upload(workspace, b"y" * 1000)
+    await yard.upload(other, b"y" * 1000)
+    for number, sha256 in enumerate((shown, shown, kept)):
+        await yard.ledger.attach(attach(book(workspace, number), "cover", sha256, 0))
+    for number in range(2):
+        await yard.ledger.change(release(book(workspace, number), "cover", 0))
+    await yard.advance(TRASH + MOMENT)
+    plan = await yard.collector().collection.plan()
+    assert (plan.purge.count, plan.purge.bytes) == (2, 200)
+    assert (plan.release.count, plan.release.bytes) == (2, 1100)
+    assert (plan.condemn.count, plan.condemn.bytes, plan.percent) == (1, 100, 50.0)
+    [done, *_] = await yard.collect()
+    assert (done.purged, done.reviewed.released, done.reviewed.condemned) == (2, plan.release, plan.condemn)
+
+
+async def test_a_plan_does_not_look_through_all_holdings_for_each_blob(yard: Yard) -> None:
+    lines = [str(row[0]) for row in await yard.database.fetch(f"EXPLAIN {PLAN}")]
+    assert any("Anti Join" in line for line in lines)
+    assert not [line for line in lines if "Filter:" in line and "SubPlan" in line]
 
 
 async def test_a_workspace_can_let_go_only_once(yard: Yard) -> None:
