@@ -83,18 +83,21 @@ class Collect:
     async def _delete(self, claimed: Sequence[Condemned]) -> Amount:
         """Bytes first, then their rows; outside of any transaction.
 
-        Rows whose bytes did not go stay; then the first failure is raised.
+        Rows whose bytes did not go stay. One object that cannot go must not keep the others, but a store that removes
+        nothing is left alone; in the end the first failure is raised.
         """
-        gone = Amount()
+        gone, failures = Amount(), list[RefkeepError]()
         for start in range(0, len(claimed), _AT_ONCE):
             together = claimed[start : start + _AT_ONCE]
             errors = await asyncio.gather(*(self._remove(condemned) for condemned in together))
             removed = [condemned for condemned, error in zip(together, errors, strict=True) if error is None]
             await self.collection.forget([condemned.object_id for condemned in removed])
             gone += Amount(len(removed), sum(condemned.size for condemned in removed))
-            failures = [error for error in errors if error is not None]
-            if failures:
-                raise failures[0]
+            failures += [error for error in errors if error is not None]
+            if not removed:
+                break
+        if failures:
+            raise failures[0]
         return gone
 
     async def _remove(self, condemned: Condemned) -> RefkeepError | None:

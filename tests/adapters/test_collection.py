@@ -284,6 +284,34 @@ async def test_a_row_outlives_bytes_whose_removal_is_not_certain(yard: Yard, lan
     assert await yard.leftovers() == []
 
 
+class Stuck(Refusing):
+    """A store that removes everything but one object."""
+
+    def __init__(self, store: Store, stuck: str) -> None:
+        super().__init__(store, lands=False)
+        self._stuck = stuck
+
+    async def delete(self, key: str) -> None:
+        if key == self._stuck:
+            await super().delete(key)
+        await self._store.delete(key)
+
+
+async def test_one_object_that_cannot_go_does_not_keep_the_others(yard: Yard) -> None:
+    workspace = await yard.ledger.workspace()
+    for _ in range(20):
+        await yard.ledger.blobs.release(workspace, await yard.upload(workspace), ACTOR)
+    await yard.collect()
+    await yard.advance(QUARANTINE + MOMENT)
+    stuck = (await keys(yard.store))[0]
+    with pytest.raises(StorageUnavailable):
+        await yard.collector(Stuck(yard.store, stuck))()
+    assert await keys(yard.store) == [stuck] == [*await yard.ledger.object_states()]
+    await yard.advance(CLAIM + MOMENT)
+    await yard.collect()
+    assert await yard.leftovers() == []
+
+
 # --- what was only needed for a while ---------------------------------------------------------------------------------
 
 
