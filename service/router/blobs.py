@@ -5,18 +5,17 @@ from __future__ import annotations
 from litestar import Response, delete, get, post, put
 
 from service.domain.blob import Sha256, parse_sha256
-from service.domain.errors import BadHash, BadRequest, NotFound, TooLarge
+from service.domain.errors import BadHash, NotFound, TooLarge
 from service.ports.access import Scope
 from service.router.answers import answer, respond, respond_to
-from service.router.body import parse_content_length, read_json
 from service.router.callers import Caller
 from service.router.intake import (
     HttpRequest,
     claim_of,
-    content_type,
-    query_members,
     raw_body,
+    read_command,
     read_form,
+    refuse_query,
     upload_of,
 )
 from service.router.multipart import is_form
@@ -30,7 +29,7 @@ async def put_blob(request: HttpRequest, use: UseCases, sha256: str) -> Response
     """Send bytes under their name."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
     expected = parse_sha256(sha256)
-    _refuse_query(request)
+    refuse_query(request)
     present = present_blob(use.present)
     upload = upload_of(caller, raw_body(request, use.max_upload_bytes), use.max_upload_bytes, expected)
     if (upload.declared or 0) > upload.max_bytes:
@@ -44,7 +43,7 @@ async def put_blob(request: HttpRequest, use: UseCases, sha256: str) -> Response
 async def post_blob(request: HttpRequest, use: UseCases) -> Response[bytes]:
     """Send bytes and learn their name."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
-    _refuse_query(request)
+    refuse_query(request)
     expected = None
     if is_form(request.headers.get("content-type")):
         fields, body = await read_form(request, use.max_upload_bytes, known=frozenset({"sha256"}))
@@ -60,10 +59,7 @@ async def post_blob(request: HttpRequest, use: UseCases) -> Response[bytes]:
 async def post_missing(request: HttpRequest, use: UseCases) -> Response[bytes]:
     """Ask which bytes must be sent."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
-    if content_type(request) != "application/json":
-        raise BadRequest("Send application/json.")
-    declared = parse_content_length(request.headers.get("content-length"))
-    asked = await read_json(request.receive, MissingRequest, declared=declared)
+    asked = await read_command(request, MissingRequest)
     hashes = [parse_sha256(text) for text in asked.sha256]
     missing = await use.find_missing(caller.workspace, hashes, caller.actor)
     return respond(answer(200, MissingResult(list(missing))))
@@ -81,6 +77,7 @@ async def get_blob_meta(request: HttpRequest, use: UseCases, sha256: str) -> Res
 async def delete_blob(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
     """Give up the workspace's holding."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
+    refuse_query(request)
     claim = claim_of(request, present_nothing)
     outcome = await use.give_up_holding(caller.workspace, parse_sha256(sha256), caller.actor, claim)
     return respond_to(outcome, present_nothing)
@@ -90,7 +87,7 @@ async def delete_blob(request: HttpRequest, use: UseCases, sha256: str) -> Respo
 async def put_holding(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
     """Let the named workspace have bytes that it never sent."""
     caller = await use.callers.require(request.headers, Scope.OPERATOR)
-    _refuse_query(request)
+    refuse_query(request)
     present = present_blob(use.present)
     claim = claim_of(request, present)
     outcome = await use.grant_holding(caller.workspace, parse_sha256(sha256), caller.actor, claim)
@@ -104,11 +101,6 @@ async def _held_already(request: HttpRequest, use: UseCases, caller: Caller, sha
     present = present_blob(use.present)
     outcome = await use.confirm_holding(caller.workspace, sha256, caller.actor, claim_of(request, present))
     return None if outcome is None else respond_to(outcome, present)
-
-
-def _refuse_query(request: HttpRequest) -> None:
-    if query_members(request):
-        raise BadRequest("This call takes no query parameters.")
 
 
 def _read_sha256(text: str) -> Sha256:

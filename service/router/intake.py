@@ -19,7 +19,7 @@ from service.domain.errors import BadRequest
 from service.domain.ref import Labels, parse_labels
 from service.observability import timed_stream
 from service.ports.idempotency import Claim, Outcome
-from service.router.answers import Answer, stored
+from service.router.answers import JSON, Answer, stored
 from service.router.body import body_chunks, parse_content_length, read_json, verified
 from service.router.callers import Caller
 from service.router.digests import parse_digests
@@ -106,7 +106,7 @@ async def read_form(request: HttpRequest, limit: int, known: frozenset[str] = FI
 async def read_intake(request: HttpRequest, limit: int) -> Intake:
     """Whatever a write of a ref may bring: `application/json` is always the command. Raises `BadRequest`."""
     query = query_members(request)
-    if content_type(request) == "application/json":
+    if content_type(request) == JSON:
         return Intake(await read_command(request, AttachRequest), None)
     if is_form(request.headers.get("content-type")):
         if query:
@@ -117,9 +117,18 @@ async def read_intake(request: HttpRequest, limit: int) -> Intake:
 
 async def read_command(request: HttpRequest, shape: type[Shape], empty: Shape | None = None) -> Shape:
     """A JSON body that takes no query beside it; an absent one is `empty`, where that is given. Raises `BadRequest`."""
+    refuse_query(request)
+    declared = _declared(request)
+    may_be_absent = empty is not None and not declared
+    if content_type(request) != JSON and not may_be_absent:
+        raise BadRequest("Send application/json.")
+    return await read_json(request.receive, shape, declared=declared, empty=empty)
+
+
+def refuse_query(request: HttpRequest) -> None:
+    """Raises `BadRequest` for a call that takes no query: what it says would narrow nothing down."""
     if query_pairs(request):
-        raise BadRequest("A JSON command takes no query parameters.")
-    return await read_json(request.receive, shape, declared=_declared(request), empty=empty)
+        raise BadRequest("This call takes no query parameters.")
 
 
 def expectation_of(request: HttpRequest) -> Expectation:

@@ -25,6 +25,7 @@ from service.router.intake import (
     members_as,
     query_pairs,
     read_command,
+    refuse_query,
     unique_members,
 )
 from service.router.presenting import present_ref
@@ -96,6 +97,7 @@ async def patch_media(request: HttpRequest, use: UseCases, ref_id: str) -> Respo
 async def delete_media(request: HttpRequest, use: UseCases, ref_id: str) -> Response[bytes]:
     """Send a ref to the trash."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
+    refuse_query(request)
     command = ReleaseRef(caller.workspace, _ref_id(ref_id), caller.actor, expectation_of(request))
     present = present_ref(use.present)
     return respond_to(await use.release_media(command, claim_of(request, present)), present)
@@ -117,6 +119,7 @@ async def restore_media(request: HttpRequest, use: UseCases, ref_id: str) -> Res
 async def purge_media(request: HttpRequest, use: UseCases, ref_id: str) -> Response[bytes]:
     """End a trashed ref now."""
     caller = await use.callers.require(request.headers, Scope.ADMIN)
+    refuse_query(request)
     command = Purge(caller.workspace, _ref_id(ref_id), caller.actor, expectation_of(request))
     present = present_ref(use.present)
     return respond_to(await use.purge_media(command, claim_of(request, present)), present)

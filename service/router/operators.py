@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TypeVar
 
 from litestar import Response, delete, get, put
 
 from service.domain.blob import Sha256, parse_sha256
-from service.domain.errors import BadHash, BadName, BadRequest, NotFound
+from service.domain.errors import BadHash, BadName, NotFound
 from service.domain.event import DecisionKind
 from service.domain.hold_decision import PlaceHold
 from service.domain.workspace import parse_slug
 from service.ports.holds import HoldOutcome
 from service.router.answers import Answer, answer, respond, respond_to
-from service.router.body import parse_content_length, read_json
-from service.router.intake import HttpRequest, claim_of, content_type
+from service.router.intake import HttpRequest, claim_of, read_command, refuse_query
 from service.router.use_cases import UseCases
 from service.schemas.operators import (
     HoldRequest,
@@ -26,14 +24,12 @@ from service.schemas.operators import (
     workspace_document,
 )
 
-Shape = TypeVar("Shape")
-
 
 @put("/holds/{sha256:str}", operation="hold.put")
 async def put_hold(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
     """Keep bytes from being served, taken and removed."""
     actor = await use.callers.operator(request.headers, writes=True)
-    name, asked = parse_sha256(sha256), await _command(request, HoldRequest)
+    name, asked = parse_sha256(sha256), await read_command(request, HoldRequest)
     command = PlaceHold(name, asked.kind, asked.reason, actor, asked.status)
     return respond_to(await use.place_hold(command, claim_of(request, _placed, asked)), _placed)
 
@@ -42,6 +38,7 @@ async def put_hold(request: HttpRequest, use: UseCases, sha256: str) -> Response
 async def delete_hold(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
     """Lift a hold."""
     actor = await use.callers.operator(request.headers, writes=True)
+    refuse_query(request)
     return respond_to(await use.lift_hold(parse_sha256(sha256), actor, claim_of(request, _lifted)), _lifted)
 
 
@@ -74,16 +71,9 @@ async def get_workspace(request: HttpRequest, use: UseCases, slug: str) -> Respo
 async def put_workspace(request: HttpRequest, use: UseCases, slug: str) -> Response[bytes]:
     """Make a workspace, or give it another quota."""
     await use.callers.operator(request.headers, writes=True)
-    name, quota = parse_slug(slug), await _command(request, Quota)
+    name, quota = parse_slug(slug), await read_command(request, Quota)
     workspace, is_new = await use.put_workspace(name, quota.max_bytes, quota.max_items)
     return respond(answer(HTTPStatus.CREATED if is_new else HTTPStatus.OK, workspace_document(workspace)))
-
-
-async def _command(request: HttpRequest, shape: type[Shape]) -> Shape:
-    if content_type(request) != "application/json":
-        raise BadRequest("Send application/json.")
-    declared = parse_content_length(request.headers.get("content-length"))
-    return await read_json(request.receive, shape, declared=declared)
 
 
 def _placed(outcome: HoldOutcome) -> Answer:

@@ -25,6 +25,7 @@ from service.router.intake import (
     query_members,
     read_command,
     read_intake,
+    refuse_query,
     upload_of,
 )
 from service.router.presenting import present_ref
@@ -90,6 +91,7 @@ async def delete_ref(
     """Release the ref of a slot to the trash."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
     entity, name = _entity(caller, entity_type, entity_id), parse_name(role, "role")
+    refuse_query(request)
     command = Release(entity, name, parse_position(position), caller.actor, expectation_of(request))
     present = present_ref(use.present)
     return respond_to(await use.release_slot(command, claim_of(request, present)), present)
@@ -127,6 +129,7 @@ async def delete_entity_refs(request: HttpRequest, use: UseCases, entity_type: s
 
 
 async def _release_all(request: HttpRequest, use: UseCases, command: ReleaseAll) -> Response[bytes]:
+    refuse_query(request)
     present = present_ref(use.present)
     return respond_to(await use.release_refs(command, claim_of(request, present)), present)
 

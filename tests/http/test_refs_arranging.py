@@ -71,7 +71,7 @@ def test_an_order_needs_a_version_and_a_permutation(acme: Caller) -> None:
     assert (told["missing"], told["surplus"]) == ([first], [second, stranger])
     for bad in ("", "x", [1], [None], ["7"], {"a": 1}):
         problem(reorder(acme, bad, '"2"'), 400, "bad-request")
-    problem(acme.http.put(f"/refs/{FILES}/order", content=b"{}", headers={"if-match": '"2"'}), 400, "bad-request")
+    problem(acme.http.put(f"/refs/{FILES}/order", json={}, headers={"if-match": '"2"'}), 400, "bad-request")
     assert order(acme) == [first, second]
 
 
