@@ -341,6 +341,21 @@ async def test_a_schema_that_is_missing_is_a_reason_to_try_again(empty_url: str)
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 
+async def test_only_a_survey_may_take_longer_than_a_request_waits(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.adapters.postgres.database.COMMAND_SECONDS", 0.3)
+    monkeypatch.setitem(SESSION, "statement_timeout", "300ms")
+    async with opened_database(database_url, 1) as database:
+        with pytest.raises(Unavailable):
+            await database.fetch("SELECT pg_sleep(1)")
+        assert [tuple(row) for row in await database.survey("SELECT 1 FROM pg_sleep(1)")] == [(1,)]
+        with pytest.raises(Unavailable):
+            await database.survey("UPDATE sentinel SET placed_at = NULL")
+        with pytest.raises(Unavailable):
+            await database.fetch("SELECT pg_sleep(1)")
+
+
 @pytest.mark.parametrize("text", ["NUL\0", "half a \ud83d"])
 async def test_text_that_postgres_cannot_keep_is_the_callers_mistake(database_url: str, text: str) -> None:
     async with narrow(database_url) as ledger:

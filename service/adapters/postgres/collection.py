@@ -148,9 +148,7 @@ class PostgresCollection:
     @observed("gc.plan", layer="repo", span_name="SELECT objects")
     async def plan(self) -> Plan:
         """See the port."""
-        row = await self.database.fetchrow(PLAN)
-        if row is None:
-            raise RuntimeError("a sum without a row")
+        [row] = await self.database.survey(PLAN)
         return to_plan(row)
 
     async def _reviews(self, queue: str, limit: int, turn: _Turn) -> list[tuple[_Fate, int]]:

@@ -27,6 +27,7 @@ Prepare: TypeAlias = "Callable[[Connection], Awaitable[None]]"
 ACQUIRE_SECONDS = 2.0
 COMMAND_SECONDS = 20.0
 """Longer than a transaction may wait for its three locks; what takes longer than that has nobody at the other end."""
+SURVEY_SECONDS = 3600.0
 
 SESSION = {
     "application_name": "refkeep",
@@ -98,6 +99,12 @@ class Database:
         """The first row of one statement in a transaction of its own."""
         async with self.connection() as connection:
             return await connection.fetchrow(query, *parameters)
+
+    async def survey(self, query: str, *parameters: object) -> list[Row]:
+        """The same for a statement that reads whole tables and for which no request waits: it may take its time."""
+        async with self.locked(()) as connection:
+            await connection.execute("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 0")
+            return await connection.fetch(query, *parameters, timeout=SURVEY_SECONDS)
 
     async def check(self) -> None:
         """The part `database` of readiness: raises `Unavailable` when nobody answers or the schema is another's."""

@@ -40,4 +40,4 @@ class PostgresSpace:
     @observed("space.drifted", layer="repo", span_name="SELECT holdings")
     async def drifted(self) -> Sequence[Drift]:
         """See the port."""
-        return [Drift(*row) for row in await self.database.fetch(_DRIFTED)]
+        return [Drift(*row) for row in await self.database.survey(_DRIFTED)]
