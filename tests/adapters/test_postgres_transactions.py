@@ -13,6 +13,7 @@ from asyncpg.connection import LoggedQuery
 from service.adapters.postgres.database import SESSION, Database
 from service.adapters.postgres.locks import lock_of
 from service.adapters.postgres.opening import open_database
+from service.adapters.postgres.refs import OF_BLOB
 from service.domain.errors import BadRequest, IdempotencyInProgress, NotFound, Unavailable
 from service.domain.ref import Labels
 from service.ports.idempotency import Replay
@@ -124,6 +125,14 @@ async def test_reading_is_one_round_trip(database_url: str, call: str) -> None:
         }[call]
 
     assert len(await trips(database_url, prepare)) == 1
+
+
+async def test_refs_of_a_blob_are_read_in_the_order_of_an_index(database_url: str) -> None:
+    async with opened_database(database_url, 1) as database, database.locked(()) as connection:
+        await connection.execute("SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off")
+        plan = [str(row[0]) for row in await connection.fetch(f"EXPLAIN {OF_BLOB}", 1, bytes(32))]
+    assert any("refs_holding" in line for line in plan)
+    assert not any("Sort" in line for line in plan), plan
 
 
 async def test_only_a_reservation_does_not_wait_for_the_disk(fresh_url: str) -> None:

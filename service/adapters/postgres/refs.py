@@ -41,6 +41,10 @@ LEFT JOIN LATERAL (
 WHERE own.slug = $1 AND e.entity_type = $2 AND e.entity_id = $3
 ORDER BY live.role, live.position"""
 
+# In the order of the index: of the refs to one blob there is no end.
+OF_BLOB = f"""{RESOLVED_REFS}
+WHERE r.workspace_id = $1 AND r.blob_id = (SELECT id FROM blobs WHERE sha256 = $2) ORDER BY r.id LIMIT 500"""
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresRefs:
@@ -111,11 +115,8 @@ class PostgresRefs:
     @observed("refs.of_blob", layer="repo", span_name="SELECT refs")
     async def of_blob(self, workspace: str, sha256: Sha256) -> tuple[ResolvedRef, ...]:
         """See the port."""
-        rows = await self.database.fetch(
-            f"{RESOLVED_REFS} WHERE w.slug = $1 AND b.sha256 = $2 ORDER BY r.created_at, r.id LIMIT 500",
-            workspace,
-            bytes.fromhex(sha256),
-        )
+        workspace_id = await self.database.require_workspace_id(workspace)
+        rows = await self.database.fetch(OF_BLOB, workspace_id, bytes.fromhex(sha256))
         return tuple(to_resolved_ref(row) for row in rows)
 
     async def _targets(
