@@ -55,6 +55,8 @@ class Copy:
 class BlobReasons:
     """All reasons, the strongest kinds first, capped at 1,000 (`complete` says whether it is all of them).
 
+    Of a workspace with more refs than that the oldest are told.
+
     `next_review` is when the collector looks at it next, None while nothing but a change will bring it to look.
     `copies` are told only where all workspaces are asked for.
     """

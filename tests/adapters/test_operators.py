@@ -10,7 +10,7 @@ import pytest
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.postgres.access import PostgresWorkspaces
 from service.adapters.postgres.holds import PostgresHolds
-from service.adapters.postgres.reasons import PostgresReasons
+from service.adapters.postgres.reasons import REASONS, PostgresReasons
 from service.adapters.postgres.space import PostgresSpace
 from service.application.explain_blob import ExplainBlob
 from service.application.get_hold import GetHold
@@ -65,6 +65,15 @@ async def test_a_condemned_blob_has_copies_and_no_reasons(yard: Yard) -> None:
         await explain(sha256, workspace)
     with pytest.raises(NotFound):
         await explain(new_hash(), None)
+
+
+async def test_of_the_refs_to_a_blob_no_more_are_read_than_told(yard: Yard) -> None:
+    async with yard.database.locked(()) as connection:
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        plan = [str(row[0]) for row in await connection.fetch(f"EXPLAIN {REASONS}", bytes(32), None)]
+    [number] = [number for number, line in enumerate(plan) if "on refs" in line]
+    assert "Index Scan using refs_holding" in plan[number]
+    assert "Limit" in plan[number - 1]
 
 
 async def test_reasons_are_capped(yard: Yard) -> None:

@@ -11,17 +11,21 @@ from service.observability import observed
 from service.ports.reasons import BlobReasons, Copy, Reason, ReasonKind, UsedBy
 
 _MANY = 1000
+# Of each workspace's refs only so many are read, in the order of an index: of refs to one blob there is no end.
 # $1 the hash, $2 the workspace or NULL for all of them.
-_REASONS = f"""
+REASONS = f"""
 SELECT 'hold' AS kind, NULL AS slug, placed_at AS since, NULL::timestamptz AS until,
     NULL::uuid AS ref_id, NULL AS entity_type, NULL AS entity_id, NULL AS role
 FROM holds WHERE sha256 = $1
 UNION ALL (
     SELECT CASE r.state WHEN 'live' THEN 'ref' ELSE 'trash' END, w.slug, coalesce(r.trashed_at, r.created_at),
         r.purge_after, r.id, r.entity_type, r.entity_id, r.role
-    FROM blobs b JOIN refs r ON r.blob_id = b.id JOIN workspaces w ON w.id = r.workspace_id
+    FROM blobs b JOIN holdings h ON h.blob_id = b.id JOIN workspaces w ON w.id = h.workspace_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM refs WHERE workspace_id = h.workspace_id AND blob_id = h.blob_id ORDER BY id
+        LIMIT {_MANY + 1}) AS r
     WHERE b.sha256 = $1 AND ($2::text IS NULL OR w.slug = $2)
-    ORDER BY r.state, w.slug, r.created_at, r.id LIMIT {_MANY + 1})
+    ORDER BY r.state, w.slug, r.id LIMIT {_MANY + 1})
 UNION ALL (
     SELECT 'holding', w.slug, h.acquired_at, h.lease_until, NULL, NULL, NULL, NULL
     FROM blobs b JOIN holdings h ON h.blob_id = b.id JOIN workspaces w ON w.id = h.workspace_id
@@ -53,7 +57,7 @@ class PostgresReasons:
         asked = (bytes.fromhex(sha256), workspace)
         async with self.database.locked(()) as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            rows = await connection.fetch(_REASONS, *asked)
+            rows = await connection.fetch(REASONS, *asked)
             due = await connection.fetchval(_NEXT_REVIEW, *asked)
             copies = await connection.fetch(_COPIES, *asked)
         reasons = [_to_reason(row) for row in rows]
