@@ -15,6 +15,8 @@ _COMMANDS: Final = {
     "workspaces": "service.commands.keys:workspaces",
     "policies": "service.commands.policies:policies",
     "gc": "service.commands.collection:gc",
+    "fsck": "service.commands.repair:fsck",
+    "scrub": "service.commands.repair:scrub",
     "openapi": "service.commands.openapi:openapi",
 }
 
