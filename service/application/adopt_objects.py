@@ -49,7 +49,8 @@ class AdoptObjects:
         callers can find out what they must do again. Raises `WrongStore`, `NotFound`, `StorageUnavailable`,
         `Unavailable`: then the fence stands, and the command is to be repeated.
         """
-        behind = _is_behind(await self.guard.require_own(), await self.guard.generation())
+        shown = await self.guard.generation()
+        behind = _is_behind(await self.guard.require_own(), shown)
         report = Report()
         with Strays() as strays:
             await self.walk(report, strays, tell, dry_run=dry_run)

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from service.application.examine import is_there
 from service.application.findings import Kind, Report
 from service.application.guard_store import GuardStore
 from service.application.lifetimes import Lifetimes
@@ -88,6 +89,9 @@ class CheckStore:
                 await asyncio.gather(*(self._settle(stored, before, report, removes=removes) for stored in together))
 
     async def _settle(self, stored: StoredObject, before: datetime, report: Report, *, removes: bool) -> None:
+        """Whoever knew them may have removed them since the listing, and their row after them."""
+        if not await is_there(self.walk.storage, stored.key):
+            return
         if stored.modified_at >= before:
             report.add(Kind.YOUNG, stored.key, stored.size)
             return

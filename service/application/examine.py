@@ -28,6 +28,16 @@ class Look:
     steady: bool = True
 
 
+async def is_there(storage: Storage, key: str) -> bool:
+    """Whether the store has an object under this key. Raises `StorageUnavailable`."""
+    try:
+        stream = await storage.open(key)
+    except ObjectMissing:
+        return False
+    await stream.aclose()
+    return True
+
+
 async def glance(storage: Storage, known: KnownObject) -> Health:
     """Whether the store has an object of the right size under this key. Raises `StorageUnavailable`."""
     try:

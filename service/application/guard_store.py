@@ -34,8 +34,9 @@ class GuardStore:
         raised here every minute, so that a database restored to an earlier time is behind it even where nothing was
         removed since.
         """
+        shown = await self.generation()  # before the database is asked, which others may raise at any moment
         expected = await self.require_own()
-        require_abreast(expected, await self.generation())
+        require_abreast(expected, shown)
         if expected.lags:
             await self.advance()
         return expected
