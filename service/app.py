@@ -169,12 +169,12 @@ async def create_repair(settings: Settings, database: Database, store: Store) ->
     """Repair, on a store that is open; what looks at media starts when it is needed, and ends with the block."""
     guard, storage = GuardStore(PostgresSentinel(database), store), ObservedStorage(store)
     integrity, clock, prober = PostgresIntegrity(database), PostgresClock(database), VipsProber()
-    walk = WalkStore(integrity, storage, settings.quarantine)
+    walk, workspaces = WalkStore(integrity, storage, settings.quarantine), PostgresWorkspaces(database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention)
     try:
         yield Repair(
             CheckStore(guard, walk, PostgresSpace(database), clock, store, lifetimes),
-            AdoptObjects(guard, walk, PostgresAdoption(database), ObservedProber(prober), lifetimes),
+            AdoptObjects(guard, walk, PostgresAdoption(database), workspaces, ObservedProber(prober), lifetimes),
             Scrub(guard, PostgresScrubbing(database), integrity, storage, clock),
             settings.orphan_retention,
         )

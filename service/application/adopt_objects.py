@@ -13,10 +13,11 @@ from service.application.staging import stage
 from service.application.strays import Strays
 from service.application.walk_store import Tell, WalkStore
 from service.domain.decision import HoldingState, decide_hold
-from service.domain.errors import BehindFence, ObjectMissing
+from service.domain.errors import BehindFence, NotFound, ObjectMissing
 from service.domain.event import HoldingEvent
 from service.domain.health_decision import REPAIR
 from service.observability import observed
+from service.ports.access import WorkspaceStore
 from service.ports.adoption import Adopted, Adoption, Stray
 from service.ports.blobs import HoldingJudge
 from service.ports.prober import Prober
@@ -38,6 +39,7 @@ class AdoptObjects:
     guard: GuardStore
     walk: WalkStore
     adoption: Adoption
+    workspaces: WorkspaceStore
     prober: Prober
     lifetimes: Lifetimes
 
@@ -49,6 +51,8 @@ class AdoptObjects:
         callers can find out what they must do again. Raises `WrongStore`, `NotFound`, `StorageUnavailable`,
         `Unavailable`: then the fence stands, and the command is to be repeated.
         """
+        if workspace is not None and not await self.workspaces.exists(workspace):
+            raise NotFound(f"There is no workspace {workspace}.")
         shown = await self.guard.generation()
         behind = _is_behind(await self.guard.require_own(), shown)
         report = Report()

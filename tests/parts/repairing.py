@@ -61,8 +61,8 @@ class Workshop:
 
     async def adopt(self, workspace: str | None = None, *, dry_run: bool = False) -> Report:
         """`fsck --adopt`."""
-        adoption = PostgresAdoption(self.yard.database)
-        use = AdoptObjects(self.guard(), self.walk(), adoption, PlainProber(), Lifetimes(holding=LEASE))
+        adoption, workspaces = PostgresAdoption(self.yard.database), self.yard.ledger.workspaces
+        use = AdoptObjects(self.guard(), self.walk(), adoption, workspaces, PlainProber(), Lifetimes(holding=LEASE))
         return await use(workspace, _silent, dry_run=dry_run)
 
     async def scrub(
@@ -86,9 +86,9 @@ class Workshop:
         else:
             await self.store._client.put_object(Bucket=self.store._config.bucket, Key=key, Body=content)  # type: ignore[union-attr]
 
-    async def stray(self, content: bytes, name: str | None = None) -> str:
-        """Bytes that no row knows; `name` is the hash in their key."""
-        key = key_for(name or hashlib.sha256(content).hexdigest())
+    async def stray(self, content: bytes) -> str:
+        """Bytes that no row knows; their key."""
+        key = key_for(hashlib.sha256(content).hexdigest())
         staged = await self.store.stage()
         await staged.write(content)
         await staged.commit(key)
