@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -248,6 +248,32 @@ async def test_bytes_without_a_row_are_removed_once_they_are_old(shop: Workshop)
     assert all([await shop.yard.readable(sha256) for sha256 in hashes])
 
 
+async def test_bytes_that_went_since_they_were_listed_are_nobodys_affair(shop: Workshop) -> None:
+    await filled(shop)
+
+    class Remembering(Between):
+        async def list(self, after: str = "") -> AsyncIterator[StoredObject]:
+            gone = StoredObject(key_for("f" * 64), 3, datetime(2020, 1, 1, tzinfo=UTC))
+            async for found in super().list(after):
+                yield found
+            yield gone
+
+    report = await shop.fsck(storage=Remembering(shop.store))
+    assert (kinds(report), report.is_well) == ({}, True)
+    assert kinds(await shop.adopt(storage=Remembering(shop.store))) == {}
+
+
+async def test_more_garbage_than_a_page_is_removed(shop: Workshop) -> None:
+    """Pages are of 100 and 200; two folders hold them all, and the walk tells how far it has come."""
+    _, hashes = await filled(shop, 2)
+    for number in range(210):
+        await shop.stray(f"stray {number}".encode())
+    told: list[float] = []
+    report = await shop.fsck(tell=told.append)
+    assert (kinds(report), len(await keys(shop.store))) == ({Kind.GARBAGE: 210}, len(hashes))
+    assert 0 <= told[0] <= told[1] <= 1
+
+
 async def test_too_much_garbage_stops_the_run_before_anything_is_removed(shop: Workshop) -> None:
     await filled(shop, 2)
     for number in range(3):
@@ -308,11 +334,15 @@ async def test_an_upload_that_begins_behind_the_place_of_the_walk_is_no_garbage(
         async def list(self, after: str = "") -> AsyncIterator[StoredObject]:
             for number in range(5):
                 await shop.yard.upload(workspace, f"late {number}".encode())
+            reservation = await shop.yard.ledger.objects.reserve(hash_of("put"), 3, UPLOAD)
+            staged = await shop.store.stage()
+            await staged.write(b"put")
+            await staged.commit(reservation.key)
             async for found in super().list(after):
                 yield found
 
     report = await shop.fsck(storage=Uploading(shop.store))
-    assert (kinds(report), report.stored) == ({}, 6)
+    assert (kinds(report), report.stored) == ({}, 7)
     assert await shop.yard.flaws() == []
 
 
@@ -545,6 +575,23 @@ async def test_a_scrub_that_is_killed_is_continued_by_the_next(shop: Workshop) -
     assert row["count"] == 0
     report = await shop.scrub()
     assert (report.rows, report.left) == (20, 0)
+
+
+async def test_an_object_that_goes_while_it_is_read_is_nobodys_loss(shop: Workshop) -> None:
+    workspace, _ = await filled(shop, 1)
+    going = await shop.yard.upload(workspace)
+    key = await shop.key_of(going)
+
+    class Collecting(Between):
+        async def open(self, opened: str, offset: int = 0, length: int | None = None) -> ByteStream:
+            if opened == key:
+                await shop.yard.ledger.blobs.release(workspace, going, ACTOR)
+                await shop.yard.collect()
+                await shop.store.delete(key)
+            return await super().open(opened, offset, length)
+
+    report = await shop.scrub(storage=Collecting(shop.store))
+    assert (kinds(report), report.is_well, report.rows) == ({}, True, 2)
 
 
 async def test_scrubs_at_once_share_the_work(shop: Workshop) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.adapters.filesystem.storage import FilesystemStorage
+from service.adapters.postgres.adoption import PostgresAdoption
 from service.adapters.postgres.embedded import embedded_postgres
 from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.holds import PostgresHolds
@@ -20,6 +21,8 @@ from service.domain.errors import BehindFence, NotFound
 from service.domain.health import Health
 from service.domain.hold import HoldKind
 from service.domain.hold_decision import PlaceHold, decide_place
+from service.ports.adoption import Adopted, Stray
+from service.ports.blobs import HoldingJudge
 from service.ports.feed import EventFilter
 from tests.parts.blobs import get, keys
 from tests.parts.buckets import emptied_bucket, opened
@@ -263,6 +266,28 @@ async def test_what_is_not_what_its_key_says_is_not_adopted(
         assert {foreign, spare} < set(await keys(store))
         assert kinds(await shop.fsck(AT_ONCE)) == {Kind.MISSING: 1, Kind.GARBAGE: 2}
         assert not {foreign, spare} & set(await keys(store))
+
+
+async def test_two_adoptions_at_once_adopt_everything_once(
+    past: Past, store: Store, new_url: str, tmp_path: Path
+) -> None:
+    restore(new_url, past.dumped)
+    async with at(new_url, store, tmp_path / "store") as shop:
+        twice = _Twice(PostgresAdoption(shop.yard.database))
+        assert kinds(await shop.adopt(adoption=twice)) == {Kind.MISSING: 2}, "the other one told of them"
+        assert kinds(await shop.adopt()) == {Kind.MISSING: 1}
+        assert [flaw for flaw in await shop.yard.flaws() if hash_of("goes") not in flaw] == []
+
+
+@dataclass
+class _Twice:
+    """Somebody else is faster, each time."""
+
+    adoption: PostgresAdoption
+
+    async def adopt(self, stray: Stray, workspace: str | None, judge: HoldingJudge, keep_for: timedelta) -> Adopted:
+        await self.adoption.adopt(stray, workspace, judge, keep_for)
+        return await self.adoption.adopt(stray, workspace, judge, keep_for)
 
 
 async def test_an_earlier_state_in_the_same_place_is_behind_what_was_removed_since(past: Past, store: Store) -> None:

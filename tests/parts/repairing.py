@@ -25,6 +25,7 @@ from service.application.walk_store import WalkStore
 from service.domain.blob import Sha256
 from service.domain.event import BlobEvent
 from service.domain.health import Health
+from service.ports.adoption import Adoption
 from service.ports.storage import ByteStream, StagedObject, Storage, StoredObject
 from tests.parts.blobs import key_for
 from tests.parts.collecting import QUARANTINE, PlainProber, Store, Yard
@@ -52,17 +53,28 @@ class Workshop:
     def walk(self, storage: Storage | None = None) -> WalkStore:
         return WalkStore(PostgresIntegrity(self.yard.database), storage or self.store, QUARANTINE)
 
-    async def fsck(self, check: Check = AT_ONCE, storage: Storage | None = None) -> Report:
+    async def fsck(
+        self, check: Check = AT_ONCE, storage: Storage | None = None, tell: Callable[[float], None] | None = None
+    ) -> Report:
         """One run."""
         database = self.yard.database
         lifetimes, space = Lifetimes(holding=LEASE), PostgresSpace(database)
         clock, walk = PostgresClock(database), self.walk(storage)
-        return await CheckStore(self.guard(), walk, space, clock, self.store, lifetimes)(check, _silent)
+        return await CheckStore(self.guard(), walk, space, clock, self.store, lifetimes)(check, tell or _silent)
 
-    async def adopt(self, workspace: str | None = None, *, dry_run: bool = False) -> Report:
+    async def adopt(
+        self,
+        workspace: str | None = None,
+        *,
+        dry_run: bool = False,
+        storage: Storage | None = None,
+        adoption: Adoption | None = None,
+    ) -> Report:
         """`fsck --adopt`."""
-        adoption, workspaces = PostgresAdoption(self.yard.database), self.yard.ledger.workspaces
-        use = AdoptObjects(self.guard(), self.walk(), adoption, workspaces, PlainProber(), Lifetimes(holding=LEASE))
+        adopter, workspaces = adoption or PostgresAdoption(self.yard.database), self.yard.ledger.workspaces
+        use = AdoptObjects(
+            self.guard(), self.walk(storage), adopter, workspaces, PlainProber(), Lifetimes(holding=LEASE)
+        )
         return await use(workspace, _silent, dry_run=dry_run)
 
     async def scrub(
