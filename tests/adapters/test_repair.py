@@ -190,6 +190,23 @@ async def test_a_blob_that_goes_while_fsck_looks_is_not_missed(shop: Workshop) -
         assert kinds(await shop.fsck(check, Collecting(shop.store))) == {}
 
 
+async def test_a_row_that_goes_with_its_bytes_before_they_are_listed_is_not_missed(shop: Workshop) -> None:
+    workspace, _ = await filled(shop, 2)
+    going = await shop.yard.upload(workspace)
+
+    class Collecting(Between):
+        async def list(self, after: str = "") -> AsyncIterator[StoredObject]:
+            await shop.yard.ledger.blobs.release(workspace, going, ACTOR)
+            await shop.yard.collect()
+            await shop.yard.advance(QUARANTINE + MOMENT)
+            await shop.yard.collect()
+            async for found in super().list(after):
+                yield found
+
+    report = await shop.fsck(storage=Collecting(shop.store))
+    assert (kinds(report), report.rows, report.stored) == ({}, 3, 2)
+
+
 async def test_bytes_that_came_back_are_read_before_they_are_believed(shop: Workshop) -> None:
     workspace, _ = await filled(shop)
     sha256 = await shop.yard.upload(workspace, b"to and fro")
