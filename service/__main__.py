@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Final
 
@@ -15,6 +16,8 @@ _COMMANDS: Final = {
     "workspaces": "service.commands.keys:workspaces",
     "policies": "service.commands.policies:policies",
     "gc": "service.commands.collection:gc",
+    "fsck": "service.commands.repair:fsck",
+    "scrub": "service.commands.repair:scrub",
     "openapi": "service.commands.openapi:openapi",
 }
 
@@ -41,7 +44,7 @@ def main() -> None:
     """Refkeep keeps media for as long as something refers to it."""
     from service.telemetry.logs import configure_logs
 
-    configure_logs("console", "warning")
+    configure_logs("console", "warning", sys.stderr.buffer)
 
 
 if __name__ == "__main__":

@@ -6,34 +6,41 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeAlias
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
+from service.adapters.postgres.adoption import PostgresAdoption
 from service.adapters.postgres.blobs import PostgresBlobs
 from service.adapters.postgres.catalogue import PostgresCatalogue
+from service.adapters.postgres.clock import PostgresClock
 from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.holds import PostgresHolds
+from service.adapters.postgres.integrity import PostgresIntegrity
 from service.adapters.postgres.leftovers import PostgresLeftovers
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.refs import PostgresRefs
+from service.adapters.postgres.scrubbing import PostgresScrubbing
 from service.adapters.postgres.sentinel import PostgresSentinel
 from service.adapters.postgres.space import PostgresSpace
 from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
+from service.application.adopt_objects import AdoptObjects
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
 from service.application.authenticate import Authenticate
 from service.application.change_refs import ChangeRefs
 from service.application.changes import Rules
+from service.application.check_store import CheckStore
 from service.application.collect import Collect
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
@@ -60,7 +67,9 @@ from service.application.release_slot import ReleaseSlot
 from service.application.reorder_role import ReorderRole
 from service.application.restore_media import RestoreMedia
 from service.application.revise_media import ReviseMedia
+from service.application.scrub import Scrub
 from service.application.upload_blob import UploadBlob
+from service.application.walk_store import WalkStore
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.routes import match
@@ -68,6 +77,7 @@ from service.domain.policy import Policies
 from service.drain import Drain
 from service.observability import outlets
 from service.ports.collection import Collection
+from service.ports.integrity import Integrity
 from service.ports.prober import Prober
 from service.ports.storage import Storage
 from service.rounds import in_rounds
@@ -144,6 +154,34 @@ def create_collect(settings: Settings, database: Database, store: Store) -> Coll
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What `refkeep fsck` and `refkeep scrub` do; `min_age` is how old bytes without a row become."""
+
+    check: CheckStore
+    adopt: AdoptObjects
+    scrub: Scrub
+    min_age: timedelta
+
+
+@asynccontextmanager
+async def create_repair(settings: Settings, database: Database, store: Store) -> AsyncIterator[Repair]:
+    """Repair, on a store that is open; what looks at media starts when it is needed, and ends with the block."""
+    guard, storage = GuardStore(PostgresSentinel(database), store), ObservedStorage(store)
+    integrity, clock, prober = PostgresIntegrity(database), PostgresClock(database), VipsProber()
+    walk, workspaces = WalkStore(integrity, storage, settings.quarantine), PostgresWorkspaces(database)
+    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention)
+    try:
+        yield Repair(
+            CheckStore(guard, walk, PostgresSpace(database), clock, store, lifetimes),
+            AdoptObjects(guard, walk, PostgresAdoption(database), workspaces, ObservedProber(prober), lifetimes),
+            Scrub(guard, PostgresScrubbing(database), integrity, storage, clock),
+            settings.orphan_retention,
+        )
+    finally:
+        await prober.aclose()
+
+
 class _Worker:
     """An ASGI application that exists whole between startup and shutdown of its lifespan."""
 
@@ -201,6 +239,7 @@ async def _collecting(settings: Settings, parts: _Parts, drain: Drain) -> AsyncI
     async def turn() -> bool:
         collected = await collect()
         await _measure_backlog(collection)
+        await _measure_integrity(PostgresIntegrity(parts.database))
         return collected.more
 
     async with in_rounds(turn, settings.gc_interval, drain):
@@ -211,6 +250,11 @@ async def _measure_backlog(collection: Collection) -> None:
     backlog = await collection.backlog()
     for stage, count in (("review", backlog.reviews), ("upload", backlog.uploads), ("delete", backlog.condemned)):
         outlets().gc_backlog.set(count, {"stage": stage})
+
+
+async def _measure_integrity(integrity: Integrity) -> None:
+    for health, count in (await integrity.marked()).items():
+        outlets().integrity_failures.set(count, {"health": health.value})
 
 
 def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _Parts) -> App:

@@ -63,16 +63,20 @@ class Collect:
 
     @observed("gc.collect", layer="usecase", facts=_told)
     async def __call__(self) -> Collected:
-        """Raises `WrongStore` before anything is collected; `Unavailable`, `StorageUnavailable`.
+        """Raises `WrongStore`, `BehindFence` before anything is collected; `Unavailable`, `StorageUnavailable`.
+
+        After a restore, refs in the trash and holdings past their lease stay until the rest is over.
 
         What was begun when it fails is done again by a later round, here or elsewhere.
         """
         swept = await self.staging.sweep_abandoned() + await self.leftovers.sweep_rows(ANSWERS_KEPT, BATCH)
-        await self.guard()
-        purged = await self.purge_due(BATCH)
-        reviewed = await self.collection.review(BATCH, judge_holding, self._judge_blob)
+        rests = (await self.guard()).rests
+        purged = 0 if rests else await self.purge_due(BATCH)
+        reviewed = Reviewed() if rests else await self.collection.review(BATCH, judge_holding, self._judge_blob)
         abandoned = await self.collection.condemn_abandoned(BATCH)
         claimed = await self.collection.claim(BATCH, CLAIM)
+        if claimed:
+            await self.guard.advance()
         deleted = await self._delete(claimed)
         most = max(purged, reviewed.seen - reviewed.busy, abandoned.count, len(claimed))
         return Collected(reviewed, abandoned, deleted, swept, purged, more=most >= BATCH)

@@ -87,7 +87,7 @@ def show_status(as_json: bool) -> None:
 @json_option
 @plain_errors
 def run(dry_run: bool, max_delete_percent: float, as_json: bool) -> None:
-    r"""Collect what is due until nothing is left; safe beside the service and beside other runs.
+    """Collect what is due until nothing is left; safe beside the service and beside other runs.
 
     \b
     Exit status: 0 done, 1 a fault (run it again), 2 a wrong option, 3 --max-delete-percent.
@@ -128,14 +128,14 @@ def _progress() -> Progress:
 
 
 async def _doubt(desk: _Desk) -> str | None:
-    """Why the store is not trusted, None if it is."""
-    from service.domain.errors import StorageUnavailable, WrongStore
+    """Why not everything is collected, None if it is."""
+    from service.domain.errors import BehindFence, StorageUnavailable, WrongStore
 
     try:
-        await desk.collect.guard()
-    except (StorageUnavailable, WrongStore) as error:
+        known = await desk.collect.guard()
+    except (BehindFence, StorageUnavailable, WrongStore) as error:
         return str(error)
-    return None
+    return "right; after a restore nothing more is released for a while" if known.rests else None
 
 
 def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:

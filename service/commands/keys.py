@@ -58,7 +58,7 @@ def keys() -> None:
 @json_option
 @plain_errors
 def create_key(name: str, scopes: tuple[str, ...], workspace: str | None, all_workspaces: bool, as_json: bool) -> None:
-    r"""Make a key and print it, once: only its hash is kept.
+    """Make a key and print it, once: only its hash is kept.
 
     \b
     Example:

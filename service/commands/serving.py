@@ -30,7 +30,7 @@ def serve(migrate_first: bool) -> None:
 @click.command()
 @plain_errors
 def dev() -> None:
-    r"""Serve with everything embedded: PostgreSQL and a folder under REFKEEP_DATA_DIR, a demo workspace, a key to try.
+    """Serve with everything embedded: PostgreSQL and a folder under REFKEEP_DATA_DIR, a demo workspace, a key to try.
 
     \b
     Example:

@@ -16,7 +16,8 @@ from service.delivery.multipart import Layout, open_parts, open_range, open_whol
 from service.delivery.ranges import Selection, select
 from service.delivery.routes import BlobRoute, match
 from service.delivery.sender import STALL_SECONDS, Sender, Sent
-from service.domain.errors import RefkeepError
+from service.domain.errors import BytesCorrupt, ObjectMissing, RefkeepError
+from service.domain.health import Health
 from service.observability import DOWNLOAD, RequestObservation, observe_request
 from service.ports.descriptors import Descriptors
 from service.ports.storage import Storage
@@ -42,8 +43,8 @@ class Delivery:
     """Serves bytes: an ASGI application for the requests that `match` recognises, and for no others.
 
     Every failure is a problem document, whatever broke, until an answer began; after that the connection is cut. A row
-    whose object is missing is a fault of the service (the problem `blob-missing`), never a 404: caches would take that
-    for an absence.
+    whose object is missing or damaged is a fault of the service (the problem `blob-missing`), never a 404: caches would
+    take that for an absence. Who has the bytes already is told so: a 304 says nothing of the store.
     """
 
     descriptors: Descriptors
@@ -107,6 +108,7 @@ class Delivery:
             return self._refuse(request, "precondition-failed", "The bytes here are others than the request expects.")
         if outcome is Outcome.NOT_MODIFIED:
             return Answer(304, self._complete(request, grant, lines.caching(grant)))
+        _require_health(grant)
         if request.method == "HEAD":
             return Answer(200, self._complete(request, grant, lines.whole(grant)))
         counts = range_applies(request.headers.get("if-range"), current)
@@ -146,6 +148,14 @@ class Delivery:
         origin = self.cross_origin.headers(request.headers.get("origin"))
         headers = [*lines.refusing(own), *(facts or []), *origin, _request_id(request)]
         return Answer(status, headers, b"" if request.method == "HEAD" else body)
+
+
+def _require_health(grant: Grant) -> None:
+    """Raise `ObjectMissing` or `BytesCorrupt` for marked bytes; the store is not asked."""
+    if grant.content.health is Health.MISSING:
+        raise ObjectMissing(grant.content.storage_key)
+    if grant.content.health is Health.CORRUPT:
+        raise BytesCorrupt
 
 
 def _record(observation: RequestObservation, request: Request, answer: Answer, sent: Sent) -> None:

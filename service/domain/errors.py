@@ -85,6 +85,16 @@ class ObjectMissing(RefkeepError):
         self.key = key
 
 
+class BytesCorrupt(RefkeepError):
+    """The store holds other bytes than were sent: they are not served until they come again."""
+
+    code = "blob-missing"
+    outcome = "error"
+
+    def __init__(self) -> None:
+        super().__init__("The bytes of this blob are damaged in the store.")
+
+
 class BadRequest(RefkeepError):
     """Syntax: malformed JSON, an unknown member, a wrong type, a value outside its bounds, a broken body."""
 
@@ -463,3 +473,13 @@ class WrongStore(RefkeepError):
     def __init__(self, *, absent: bool) -> None:
         found = "has no sentinel" if absent else "has the sentinel of another database"
         super().__init__(f"The mounted folder or bucket is not the right one: it {found}. Nothing is collected.")
+
+
+class BehindFence(RefkeepError):
+    """The database is an earlier state of itself, or a copy: what it does not know of may be needed."""
+
+    code = "behind-fence"
+    outcome = "error"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why} Nothing is collected until `refkeep fsck --adopt` has compared it with the store.")

@@ -12,6 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from service.domain.blob import Sha256
+from service.domain.health import Health
 from service.domain.hold import Hold
 from service.domain.ref import Holding, Ref, RefState
 from service.domain.slot import EntityKey
@@ -47,6 +48,9 @@ class EventType(StrEnum):
     HOLDING_RELEASED = "refkeep.holding.released.v1"
     HOLD_PLACED = "refkeep.hold.placed.v1"
     HOLD_LIFTED = "refkeep.hold.lifted.v1"
+    BLOB_MISSING = "refkeep.blob.missing.v1"
+    BLOB_CORRUPT = "refkeep.blob.corrupt.v1"
+    BLOB_HEALED = "refkeep.blob.healed.v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,23 @@ class HoldEvent:
     workspace: str | None = None
 
 
-Event = RefEvent | HoldingEvent | HoldEvent
+@dataclass(frozen=True, slots=True)
+class BlobEvent:
+    """What became known of bytes in the store: `health` from now on.
+
+    `workspace` is the holder of the bytes whose log this copy is for, None for the operators' record.
+    """
+
+    type: EventType
+    decision: DecisionKind
+    time: datetime
+    actor: Actor
+    sha256: Sha256
+    health: Health
+    workspace: str | None = None
+
+
+Event = RefEvent | HoldingEvent | HoldEvent | BlobEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ class Outlets:
             "media.gc.backlog", "{item}", "What is due to be collected and still there."
         )
 
+        self.integrity_failures = meter.create_gauge(
+            "media.integrity.failures", "{blob}", "Blobs whose bytes are marked missing or corrupt."
+        )
+
     def _downloaded(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
         """Read when metrics are collected: counting here costs the hot path nothing."""
         return [metrics.Observation(self.downloaded_bytes)]

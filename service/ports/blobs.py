@@ -27,7 +27,7 @@ class BlobOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """`object_used` is False when the blob existed already: the reserved object is condemned and its bytes may go."""
+    """`object_used` is False when the blob has its bytes already: the reserved object is condemned and may go."""
 
     outcome: BlobOutcome | Replay
     object_used: bool
@@ -52,7 +52,9 @@ class BlobLedger(Protocol):
     ) -> dict[Sha256, BlobOutcome | Replay | None]:
         """Judge each hash that the workspace holds and record what the judge says.
 
-        Returns the held ones; the value is None where the judge left the holding as it was. A claim goes with one hash,
+        Returns the held ones whose bytes need not come again: a blob that is marked missing or corrupt is left out,
+        unless a hold keeps its bytes from being taken. The value is None where the judge left the holding as it was. A
+        claim goes with one hash,
         and so does `found`: what was seen in bytes that came again, see `standing_look`.
         """
 
@@ -74,9 +76,10 @@ class BlobLedger(Protocol):
     ) -> Published:
         """Make the reserved object live as the blob's and give the workspace its holding, in one transaction.
 
-        Where the blob exists already the object is condemned instead, due at once, and `media` is another look at the
-        blob, see `standing_look`. The bytes must be durable under the reservation's key. Raises `QuotaExceeded` and
-        nothing has changed; `Unavailable` when the object is no longer pending.
+        Where the blob exists already the object is condemned instead, due at once, unless the blob is marked: then the
+        object heals it, and the broken one is condemned. `media` is another look at the blob, see `standing_look`. The
+        bytes must be durable under the reservation's key. Raises `QuotaExceeded` and nothing has changed; `Unavailable`
+        when the object is no longer pending.
         """
 
     async def release(

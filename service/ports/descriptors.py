@@ -8,18 +8,23 @@ from typing import Protocol
 from uuid import UUID
 
 from service.domain.blob import Sha256
+from service.domain.health import Health
 from service.domain.policy import Visibility
 from service.domain.ref import RefState
 
 
 @dataclass(frozen=True, slots=True)
 class ServableBytes:
-    """Bytes that can be served: their name, `size` in bytes, the type found in them, where the store keeps them."""
+    """Bytes that can be served: their name, `size` in bytes, the type found in them, where the store keeps them.
+
+    Those that are marked missing or corrupt are a fault of the service until they are healed.
+    """
 
     sha256: Sha256
     size: int
     media_type: str
     storage_key: str
+    health: Health = Health.OK
 
 
 @dataclass(frozen=True, slots=True)

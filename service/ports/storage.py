@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from service.domain.blob import Sha256
+
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -16,6 +18,11 @@ class StoredObject:
     key: str
     size: int
     modified_at: datetime
+
+
+def name_in(key: str) -> Sha256:
+    """The hash that a key says its bytes have."""
+    return Sha256(key[6:70])
 
 
 class StagedObject(Protocol):

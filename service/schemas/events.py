@@ -8,7 +8,8 @@ from uuid import UUID
 import msgspec
 
 from service.domain.blob import Sha256
-from service.domain.event import Actor, DecisionKind, Event, EventType, HoldEvent, HoldingEvent, RefEvent
+from service.domain.event import Actor, BlobEvent, DecisionKind, Event, EventType, HoldEvent, HoldingEvent, RefEvent
+from service.domain.health import Health
 from service.domain.hold import Hold, HoldKind
 from service.domain.policy import Visibility
 from service.domain.ref import Holding, Labels, Ref, RefState
@@ -80,6 +81,7 @@ class EventData(msgspec.Struct, frozen=True, omit_defaults=True):
     ref_ids: list[UUID] | None = None
     holding: EventHolding | None = None
     hold: EventHold | None = None
+    health: Health | None = None
 
 
 def encode_event(event: Event) -> bytes:
@@ -89,6 +91,8 @@ def encode_event(event: Event) -> bytes:
             return msgspec.json.encode(_holding_data(event))
         case HoldEvent():
             return msgspec.json.encode(_hold_data(event))
+        case BlobEvent():
+            return msgspec.json.encode(_blob_data(event))
         case RefEvent():
             return msgspec.json.encode(_ref_data(event))
 
@@ -103,6 +107,9 @@ def decode_event(type_: str, time: datetime, data: bytes) -> Event:
     if stored.hold is not None:
         hold = _to_hold(stored, stored.hold)
         return HoldEvent(EventType(type_), stored.decision, time, actor, hold, stored.workspace)
+    if stored.health is not None:
+        sha256 = Sha256(stored.sha256 or "")
+        return BlobEvent(EventType(type_), stored.decision, time, actor, sha256, stored.health, stored.workspace)
     if stored.workspace is None:
         raise msgspec.ValidationError(f"{type_} without its workspace")
     if stored.holding is not None and stored.sha256 is not None:
@@ -169,6 +176,17 @@ def _hold_data(event: HoldEvent) -> EventData:
         traceparent=event.actor.traceparent,
         sha256=hold.sha256,
         hold=EventHold(hold.kind, hold.status, rfc3339(hold.placed_at), hold.reason),
+    )
+
+
+def _blob_data(event: BlobEvent) -> EventData:
+    return EventData(
+        decision=event.decision,
+        workspace=event.workspace,
+        actor=event.actor.id,
+        traceparent=event.actor.traceparent,
+        sha256=event.sha256,
+        health=event.health,
     )
 
 

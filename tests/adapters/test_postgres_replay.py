@@ -20,7 +20,7 @@ from service.application.changes import Command
 from service.domain.blob import MediaInfo, Sha256
 from service.domain.decision import Attach, HoldingState, decide_grant, decide_renewal
 from service.domain.errors import RefkeepError
-from service.domain.event import Event, HoldEvent, HoldingEvent, RefEvent
+from service.domain.event import BlobEvent, Event, HoldEvent, HoldingEvent, RefEvent
 from service.domain.policy import Visibility
 from service.domain.ref import Labels
 from service.domain.slot import EntityKey
@@ -243,6 +243,8 @@ def gist_of_event(event: Event) -> object:
         return event.type, event.decision, event.holding.workspace, event.holding.sha256, event.holding.size
     if isinstance(event, HoldEvent):
         return event.type, event.decision, event.workspace, event.hold.sha256, event.hold.kind, event.hold.status
+    if isinstance(event, BlobEvent):
+        return event.type, event.decision, event.workspace, event.sha256, event.health
     refs = [None if ref is None else (ref.ref_id, ref.position, ref.labels) for ref in (event.ref, event.replaced)]
     about = event.entity, event.version, event.role, event.sha256, event.code, event.ref_ids
     return event.type, event.decision, about, refs

@@ -335,6 +335,7 @@ def test_every_command_explains_itself() -> None:
     for done in explained:
         assert done.status == 0
         assert len(done.stdout.splitlines()) > 4, done.stdout
+        assert "\\b" not in done.stdout, done.stdout
     assert run_command("--help").stdout.startswith("Usage: refkeep")
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.rows import RESOLVED_REFS, to_holding, to_resolved_ref
-from service.application.guard_store import NOTE
+from service.application.guard_store import NOTES
 from service.domain.blob import Sha256
 from service.domain.event import EntityState, EventType, HoldingEvent, RefEvent, evolve, evolve_holding
 from service.domain.ref import Holding, Ref
@@ -87,7 +87,7 @@ def _holds(path: Path, size: int, sha256: str) -> bool:
 async def _unexplained_files(database: Database, objects: Path) -> list[str]:
     """Every file has a row, of whatever state: the row is what a later sweep goes by."""
     keys = {row["key"] for row in await database.fetch("SELECT key FROM objects")}
-    return [f"{path} has no row" for path in sorted(files_under(objects) - keys - {NOTE})]
+    return [f"{path} has no row" for path in sorted(files_under(objects) - keys - NOTES)]
 
 
 async def _broken_ties(database: Database) -> list[str]:

@@ -140,7 +140,7 @@ class Yard:
 async def opened_yard(database: Database, store: Store, ledger: Ledger) -> AsyncIterator[Yard]:
     """A yard on an empty database; its clock goes right again afterwards. Emptying is quicker than a new database."""
     await database.fetch(_EMPTY)
-    await database.fetch("UPDATE sentinel SET placed_at = NULL")
+    await database.fetch("UPDATE sentinel SET placed_at = NULL, advanced_at = NULL, rests_until = NULL")
     await database.fetch("UPDATE workspaces SET used_bytes = 0, used_items = 0")
     try:
         yield Yard(database, store, ledger)

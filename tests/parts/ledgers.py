@@ -39,7 +39,7 @@ from service.domain.decision import (
     Release,
     decide_hold,
 )
-from service.domain.event import Actor, Event, HoldEvent, HoldingEvent, RefEvent
+from service.domain.event import Actor, BlobEvent, Event, HoldEvent, HoldingEvent, RefEvent
 from service.domain.lifecycle import Purge, ReleaseRef, Restore, Revise, Revision
 from service.domain.policy import Cardinality, Policies, Policy, Visibility
 from service.domain.ref import Labels, Ref
@@ -355,7 +355,7 @@ def workspace_of(event: Event) -> str | None:
     match event:
         case HoldingEvent():
             return event.holding.workspace
-        case HoldEvent():
+        case HoldEvent() | BlobEvent():
             return event.workspace
         case RefEvent():
             return event.entity.workspace

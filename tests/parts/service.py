@@ -23,7 +23,7 @@ import httpx
 import psutil
 from click.testing import CliRunner
 
-from service.application.guard_store import NOTE
+from service.application.guard_store import NOTES
 from service.commands import keys as key_commands
 from tests.parts.blobs import files_under
 from tests.parts.caller import Caller
@@ -139,7 +139,7 @@ class Refkeep:
         counts = ", ".join(f"(SELECT count(*) FROM {table}) AS {table}" for table in _TABLES)
         [row] = self.sql(f"SELECT {counts}")
         files = files_under(self.data_dir / "blobs") | files_under(self.data_dir / "spool")
-        return Counter({**dict(row), "files": len(files - {f"objects/{NOTE}"})})
+        return Counter({**dict(row), "files": len(files - {f"objects/{note}" for note in NOTES})})
 
     def restart_memory_watch(self) -> Callable[[], int]:
         """A function that says by how many bytes the processes of the service have outgrown their size of now."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 from service.adapters.filesystem.folders import Folders, sync_folder
@@ -143,6 +144,10 @@ class FilesystemStorage:
         staged = await self.stage()
         await staged.write(content)
         await staged.replace_note(name)
+
+    async def end_unfinished(self, _before: datetime, *, dry_run: bool = False) -> int:  # noqa: ARG002 - see below
+        """See `UnfinishedUploads`: what is staged is whole or swept, there are no parts."""
+        return 0
 
     async def check(self) -> None:
         """See that the folders are there and writable."""

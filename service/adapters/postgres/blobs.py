@@ -10,6 +10,7 @@ import asyncpg
 
 from service.adapters.postgres.claims import attempt, claim_lock, claim_parameters, replay_of
 from service.adapters.postgres.database import Connection, Database, Row
+from service.adapters.postgres.healing import MAKE_LIVE, heal, is_marked
 from service.adapters.postgres.locks import lock_of
 from service.adapters.postgres.log import PLACE, WRITE, event_columns, event_place
 from service.adapters.postgres.rows import BLOB_COLUMNS, to_blob, to_holding
@@ -29,10 +30,13 @@ _ON_HOLD = "EXISTS (SELECT FROM holds WHERE holds.sha256 = {sha256}) AS on_hold"
 _HELD = f"""SELECT refkeep_now() AS now, b.sha256, b.size, h.acquired_at, h.lease_until,
     {_ON_HOLD.format(sha256="b.sha256")}
 FROM blobs b JOIN holdings h ON h.blob_id = b.id
-WHERE h.workspace_id = $1 AND b.sha256 = ANY ($2::bytea[]) ORDER BY b.sha256"""
+WHERE h.workspace_id = $1 AND b.sha256 = ANY ($2::bytea[])
+    AND (b.health = 'ok' OR EXISTS (SELECT FROM holds WHERE holds.sha256 = b.sha256))
+ORDER BY b.sha256"""
 
 _LOAD = f"""
-SELECT refkeep_now() AS now, {PLACE}, o.state, b.id AS blob_id, {BLOB_COLUMNS}, h.lease_until, i.fingerprint, i.answer,
+SELECT refkeep_now() AS now, {PLACE}, o.state, b.id AS blob_id, b.object_id, b.health, {BLOB_COLUMNS}, h.lease_until,
+    i.fingerprint, i.answer,
     {_ON_HOLD.format(sha256="$2")}
 FROM (SELECT 1) AS one
 LEFT JOIN blobs b ON b.sha256 = $2
@@ -159,7 +163,7 @@ class PostgresBlobs:
             load = await _load(connection, _LOAD_HELD, *turn.load_parameters())
             if (replay := replay_of(load, turn.claim)) is not None:
                 return True, replay
-            if load["acquired_at"] is None:
+            if load["acquired_at"] is None or (is_marked(load) and not load["on_hold"]):
                 return False, None
             event = turn.judge(turn.state(load))
             if event is None:
@@ -194,15 +198,19 @@ class PostgresBlobs:
             if load["state"] != "pending":
                 raise Unavailable("The upload took longer than its lease.")
             event = turn.decided(load)
-            is_new = load["blob_id"] is None
+            is_new, heals = load["blob_id"] is None, is_marked(load)
             new = Blob(reservation.sha256, reservation.size, media, event.time)
             outcome = turn.outcome(load, event, new if is_new else _looked_at(load, media))
             parameters = (*turn.write_parameters(load, event, outcome), outcome.blob.size, reservation.object_id)
+            if heals:
+                await connection.execute(MAKE_LIVE, reservation.object_id)
             if event.decision is DecisionKind.DUPLICATE:
                 await connection.execute(_PUBLISH_HELD, *parameters)
             elif not await connection.fetchval(_PUBLISH_NEW if is_new else _PUBLISH_KNOWN, *parameters):
                 raise QuotaExceeded
-            return Published(outcome, object_used=is_new)
+            if heals:
+                await heal(connection, load, reservation.sha256, reservation.object_id, first_seq=1)
+            return Published(outcome, object_used=is_new or heals)
 
     async def _release(
         self, workspace: str, workspace_id: int, sha256: Sha256, actor: Actor, claim: Claim[str] | None

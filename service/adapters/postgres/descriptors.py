@@ -7,6 +7,7 @@ from uuid import UUID
 
 from service.adapters.postgres.database import Database, Row
 from service.domain.blob import Sha256
+from service.domain.health import Health
 from service.domain.policy import Visibility
 from service.domain.ref import RefState
 from service.observability import observed
@@ -14,7 +15,7 @@ from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMed
 from service.ports.trash import TOMBSTONE
 
 _OF_BLOB = """
-SELECT b.sha256, b.size, b.media_type, o.key,
+SELECT b.sha256, b.size, b.media_type, b.health, o.key,
     EXISTS (SELECT FROM refs r WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live') AS is_public,
     EXISTS (
         SELECT FROM holdings h JOIN workspaces w ON w.id = h.workspace_id WHERE h.blob_id = b.id AND w.slug = $2
@@ -23,7 +24,7 @@ SELECT b.sha256, b.size, b.media_type, o.key,
 FROM blobs b JOIN objects o ON o.id = b.object_id WHERE b.sha256 = $1
 """
 _OF_REF = """
-SELECT b.sha256, b.size, b.media_type, o.key, r.id, r.visibility, r.state, r.filename, r.created_at,
+SELECT b.sha256, b.size, b.media_type, b.health, o.key, r.id, r.visibility, r.state, r.filename, r.created_at,
     coalesce(w.slug = $2, false) AS is_owned, (SELECT status FROM holds WHERE blob_id = b.id) AS hold
 FROM refs r
 JOIN workspaces w ON w.id = r.workspace_id
@@ -71,4 +72,4 @@ class PostgresDescriptors:
 
 
 def _to_bytes(row: Row) -> ServableBytes:
-    return ServableBytes(Sha256(row["sha256"].hex()), row["size"], row["media_type"], row["key"])
+    return ServableBytes(Sha256(row["sha256"].hex()), row["size"], row["media_type"], row["key"], Health(row["health"]))

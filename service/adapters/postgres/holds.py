@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from service.adapters.postgres.claims import attempt, claim_lock, claim_parameters, replay_of
 from service.adapters.postgres.database import Connection, Database, Row
+from service.adapters.postgres.holders import tell_holders
 from service.adapters.postgres.locks import lock_of
-from service.adapters.postgres.log import INSERT_EVENT, PLACE, event_columns, event_place
+from service.adapters.postgres.log import PLACE
 from service.domain.blob import Sha256
 from service.domain.event import DecisionKind, EventType, HoldEvent
 from service.domain.hold import Hold, HoldKind
@@ -83,17 +85,8 @@ def _outcome(event: HoldEvent | None, hold: Hold | None) -> HoldOutcome:
 
 
 async def _write(connection: Connection, load: Row, event: HoldEvent) -> None:
-    """The operator's record first, then a copy for each workspace that holds the bytes, by its name."""
-    holders = await connection.fetch(
-        "SELECT w.id, w.slug FROM holdings h JOIN workspaces w ON w.id = h.workspace_id WHERE h.blob_id = $1 "
-        "ORDER BY w.slug",
-        load["blob_id"],
-    )
-    records = [(None, event), *((row["id"], copy_for(event, row["slug"])) for row in holders)]
-    await connection.executemany(
-        f"{INSERT_EVENT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        [event_columns(event_place(load, seq), each, owner) for seq, (owner, each) in enumerate(records)],
-    )
+    """The operator's record, the holders' copies, and the row."""
+    await tell_holders(connection, load, event, partial(copy_for, event))
     hold = event.hold
     if event.type is EventType.HOLD_LIFTED:
         await connection.execute("DELETE FROM holds WHERE sha256 = $1", bytes.fromhex(hold.sha256))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.adapters.postgres.database import Row
 from service.domain.blob import Sha256
-from service.domain.event import Event, HoldEvent, HoldingEvent, RefEvent
+from service.domain.event import BlobEvent, Event, HoldEvent, HoldingEvent, RefEvent
 from service.schemas.cursor import Cursor
 from service.schemas.events import encode_event
 
@@ -28,7 +28,7 @@ def event_place(load: Row, seq: int = 0) -> Cursor:
 
 
 def event_columns(place: Cursor, event: Event, workspace_id: int | None) -> tuple[object, ...]:
-    """The twelve values of INSERT_EVENT; only the operator's record of a hold belongs to no workspace."""
+    """The twelve values of INSERT_EVENT; only operators' records of bytes belong to no workspace."""
     entity = event.entity if isinstance(event, RefEvent) else None
     ref = event.ref if isinstance(event, RefEvent) else None
     sha256 = _sha256_of(event)
@@ -52,5 +52,5 @@ def _sha256_of(event: Event) -> Sha256 | None:
             return event.holding.sha256
         case HoldEvent():
             return event.hold.sha256
-        case RefEvent():
+        case RefEvent() | BlobEvent():
             return event.sha256

@@ -9,12 +9,14 @@ from service.adapters.postgres.database import Connection, Database
 from service.adapters.postgres.migration import SchemaError, pending_migrations
 from service.domain.errors import Unavailable
 
-# A cluster that was dumped and restored counts its transactions anew: events from there on belong to a new epoch.
+# A database that was dumped and restored counts its transactions anew, or goes on from others that it has not: events
+# from there on belong to a new epoch.
 # Sent as one message, which is one transaction.
 _OPEN_EPOCH = """
 SELECT pg_advisory_xact_lock(hashtextextended('refkeep epoch', 0));
 INSERT INTO epochs (epoch) SELECT max(epoch) + 1 FROM epochs
-HAVING (SELECT txid FROM events ORDER BY epoch DESC, txid DESC LIMIT 1) >= pg_current_xact_id()::text::bigint
+HAVING (SELECT home FROM epochs ORDER BY epoch DESC LIMIT 1) <> refkeep_home()
+    OR (SELECT txid FROM events ORDER BY epoch DESC, txid DESC LIMIT 1) >= pg_current_xact_id()::text::bigint
     AND (SELECT epoch FROM events ORDER BY epoch DESC LIMIT 1) = max(epochs.epoch)"""
 
 

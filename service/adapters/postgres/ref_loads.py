@@ -30,6 +30,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN idempotency i ON i.workspace_id = $1 AND i.key = $5
 LEFT JOIN (
     SELECT {BLOB_COLUMNS} FROM blobs b JOIN holdings h ON h.blob_id = b.id WHERE h.workspace_id = $1 AND b.sha256 = $6
+        AND b.health = 'ok'
 ) AS asked ON true
 LEFT JOIN (
     {RESOLVED_REFS}

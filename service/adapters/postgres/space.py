@@ -23,6 +23,13 @@ FROM workspaces w LEFT JOIN LATERAL (
 ) AS held ON true
 WHERE (w.used_bytes, w.used_items) <> (held.bytes, held.items) ORDER BY w.slug
 """
+_RECOUNT = """
+UPDATE workspaces w SET used_bytes = held.bytes, used_items = held.items
+FROM (
+    SELECT coalesce(sum(b.size), 0)::bigint AS bytes, count(*) AS items
+    FROM workspaces w JOIN holdings h ON h.workspace_id = w.id JOIN blobs b ON b.id = h.blob_id WHERE w.slug = $1
+) AS held WHERE w.slug = $1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,13 @@ class PostgresSpace:
         """See the port."""
         row = await self.database.fetchrow(_PHYSICAL, slug)
         return 0 if row is None else int(row["bytes"])
+
+    @observed("space.recount", layer="repo", span_name="UPDATE workspaces")
+    async def recount(self, slug: str) -> None:
+        """See the port: the row's lock first, then a new statement, which sees what came before it."""
+        async with self.database.locked(()) as connection:
+            await connection.fetch("SELECT FROM workspaces WHERE slug = $1 FOR UPDATE", slug)
+            await connection.execute(_RECOUNT, slug)
 
     @observed("space.drifted", layer="repo", span_name="SELECT holdings")
     async def drifted(self) -> Sequence[Drift]:

@@ -35,7 +35,12 @@ def is_beyond_end(error: ClientError) -> bool:
 
 def is_taken(error: ClientError) -> bool:
     """Whether the key exists, or the upload that would make it has ended: an earlier attempt may have landed."""
-    return _status_of(error) == _TAKEN_STATUS or code_of(error) == "NoSuchUpload"
+    return _status_of(error) == _TAKEN_STATUS or has_ended(error)
+
+
+def has_ended(error: ClientError) -> bool:
+    """Whether the upload in parts is there no more."""
+    return code_of(error) == "NoSuchUpload"
 
 
 def is_refusal(error: ClientError) -> bool:

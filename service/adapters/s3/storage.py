@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from service.adapters.keys import check_key, check_note, is_key
 from service.adapters.s3.client import S3Config, connect
-from service.adapters.s3.errors import answering, is_beyond_end, is_missing
+from service.adapters.s3.errors import answering, has_ended, is_beyond_end, is_missing
 from service.adapters.s3.stream import S3Stream, Source
 from service.adapters.s3.upload import Uploader
 from service.adapters.spool import ABANDONED_AFTER, Spool, SpoolFile, os_errors
@@ -21,6 +21,7 @@ from service.ports.storage import StoredObject
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
+    from types_aiobotocore_s3.type_defs import ListMultipartUploadsOutputTypeDef
 
 
 class S3Staged:
@@ -147,10 +148,35 @@ class S3Storage:
         async with answering(self._config.patience):
             await self._client.put_object(Bucket=self._config.bucket, Key=check_note(name), Body=content)
 
+    async def end_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
+        """See `UnfinishedUploads`; other users of the bucket keep theirs."""
+        pages, ended = aiter(self._unfinished_pages()), 0
+        while True:
+            async with answering(self._config.patience):
+                page = await anext(pages, None)
+            if page is None:
+                return ended
+            for upload in page.get("Uploads", []):
+                if is_key(upload["Key"]) and upload["Initiated"] < before:
+                    ended += 1
+                    if not dry_run:
+                        await self._end_upload(upload["Key"], upload["UploadId"])
+
     async def check(self) -> None:
         """Ask for the bucket."""
         async with answering(self._config.patience):
             await self._client.head_bucket(Bucket=self._config.bucket)
+
+    def _unfinished_pages(self) -> AsyncIterator[ListMultipartUploadsOutputTypeDef]:
+        return self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._config.bucket)
+
+    async def _end_upload(self, key: str, upload_id: str) -> None:
+        async with answering(self._config.patience):
+            try:
+                await self._client.abort_multipart_upload(Bucket=self._config.bucket, Key=key, UploadId=upload_id)
+            except ClientError as error:
+                if not has_ended(error):
+                    raise
 
     async def ensure_bucket(self) -> None:
         """Make the bucket unless it exists: for a first set-up, never done by itself."""

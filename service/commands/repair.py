@@ -1,0 +1,224 @@
+"""`refkeep fsck` and `refkeep scrub`: whether database and store have what they promise each other."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from service.commands.options import DURATION, SIZE
+from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
+from service.commands.postgres import reachable_postgres
+
+if TYPE_CHECKING:
+    from service.app import Repair
+    from service.application.findings import Report
+
+TOO_MUCH, NOT_WELL = 3, 4
+_SHOWN = 50
+_MEANING = {
+    "missing": "blobs whose bytes the store does not have",
+    "corrupt": "blobs of which the store has other bytes",
+    "healed": "blobs whose bytes are whole again",
+    "unsteady": "objects that read wrong once and right the second time",
+    "unreadable": "objects that the store did not read",
+    "garbage": "bytes without a row",
+    "young": "bytes without a row, left alone for now",
+    "unused": "objects that no blob shows",
+    "adopted": "objects that the database did not know",
+    "spare": "copies of bytes that are there already, left alone",
+    "foreign": "objects that are not what their key says, left alone",
+}
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Look and tell; change nothing.")
+@click.option("--adopt", is_flag=True, help="After a restore of the database: take back what the store has had since.")
+@click.option("--workspace", help="With --adopt: who holds the blobs that come back; nobody without it.")
+@click.option(
+    "--max-delete-percent",
+    type=click.FloatRange(0, 100),
+    default=100.0,
+    show_default=True,
+    help="Remove nothing if it were more of all stored objects.",
+)
+@click.option(
+    "--min-age",
+    type=DURATION,
+    help="Leave bytes without a row alone until they are this old.  [default: ORPHAN_RETENTION]",
+)
+@click.option("--repair-quota", is_flag=True, help="Charge every workspace what it holds.")
+@json_option
+@click.pass_context
+@plain_errors
+def fsck(ctx: click.Context, /, **options: Any) -> None:
+    """Hold the database and the store against each other, both ways; safe beside the service and other runs.
+
+    Blobs whose bytes are missing are marked, and healed by the next upload of the same bytes. Bytes that no row knows
+    are removed. A database that was restored from a backup does not know what came after it: then collection and fsck
+    stop until `refkeep fsck --adopt` has taken back what is there and marked what is not.
+
+    \b
+    Examples:
+      refkeep fsck --dry-run
+      refkeep fsck --adopt --workspace acme
+
+    \b
+    Exit status: 0 all is well now, 1 a fault (run it again), 2 a wrong option, 3 --max-delete-percent,
+    4 something is wrong still: see the report.
+    """
+    _check_options(ctx, options)
+    _print_report(_run(lambda repair, tell: _check(repair, tell, options)), options)
+
+
+@click.command()
+@click.option("--max-bytes", type=SIZE, help="Begin nothing more after so many bytes.")
+@click.option("--max-time", type=DURATION, help="Begin nothing more after so long.")
+@click.option("--rate", type=SIZE, help="Read at most so many bytes a second.")
+@click.option("--older-than", type=DURATION, default="0", help="Leave alone what was read since.  [default: nothing]")
+@json_option
+@plain_errors
+def scrub(**options: Any) -> None:
+    """Read what lies in the store, the longest unread first, and mark what is not what was sent.
+
+    An object is read twice before it is called corrupt. Every check counts at once: a run that is killed is continued
+    by the next one, and several runs share the work.
+
+    \b
+    Example, nightly: everything within a month, at 20 MB a second
+      refkeep scrub --older-than 30d --rate 20MB --max-time 6h
+
+    \b
+    Exit status: 0 all that was read is well, 1 a fault (run it again), 2 a wrong option,
+    4 something is wrong: see the report.
+    """
+    _print_report(_run(lambda repair, tell: _scrub(repair, tell, options), size=options["max_bytes"] or 0), options)
+
+
+def _check_options(ctx: click.Context, options: dict[str, Any]) -> None:
+    given = {name for name in options if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT}
+    if options["adopt"]:
+        unfit = given & {"max_delete_percent", "min_age", "repair_quota"}
+        if unfit:
+            raise click.UsageError("--adopt removes nothing and charges nothing anew: run `refkeep fsck` after it.")
+    elif options["workspace"] is not None:
+        raise click.UsageError("--workspace goes with --adopt.")
+
+
+Tell = Callable[[float], None]
+
+
+async def _check(repair: Repair, tell: Tell, options: dict[str, Any]) -> Report:
+    from service.application.check_store import Check
+
+    if options["adopt"]:
+        return await repair.adopt(options["workspace"], tell, dry_run=options["dry_run"])
+    min_age = repair.min_age if options["min_age"] is None else options["min_age"]
+    check = Check(min_age, options["dry_run"], options["max_delete_percent"], options["repair_quota"])
+    return await repair.check(check, tell)
+
+
+async def _scrub(repair: Repair, tell: Tell, options: dict[str, Any]) -> Report:
+    from service.application.scrub import Budget
+
+    max_time: timedelta | None = options["max_time"]
+    seconds = None if max_time is None else max_time.total_seconds()
+    return await repair.scrub(Budget(options["max_bytes"], seconds, options["rate"], options["older_than"]), tell)
+
+
+def _run(work: Callable[[Repair, Tell], Awaitable[Report]], size: int | None = None) -> Report:
+    """`size` are the bytes that are to be read at most; None: progress is a share of the whole."""
+
+    async def at(url: str) -> Report:
+        with _progress(size) as progress:
+            words, total = ("Comparing", 1.0) if size is None else ("Reading", size or None)
+            task = progress.add_task(words, total=total)
+            async with _opened(url) as repair:
+                return await work(repair, lambda done: progress.update(task, completed=done))
+
+    with reachable_postgres(settings_of_environment()) as url:
+        return asyncio.run(at(url))
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Repair]:
+    from service.adapters.postgres.opening import open_database
+    from service.app import create_repair, create_storage
+
+    settings = settings_of_environment()
+    database, store = await open_database({"dsn": url}, 2), create_storage(settings)
+    try:
+        await store.aopen()
+        async with create_repair(settings, database, store) as repair:
+            yield repair
+    finally:
+        await store.aclose()
+        await database.aclose()
+
+
+def _progress(size: int | None) -> Progress:
+    amount = TaskProgressColumn() if size is None else DownloadColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+
+
+def _print_report(report: Report, options: dict[str, Any]) -> None:
+    if options["as_json"]:
+        print_json(_document(report))
+    else:
+        _print_text(report)
+    if report.too_much is not None:
+        click.echo(
+            f"Nothing was removed: {report.too_much:.1f} % of all stored objects have no row, "
+            f"more than {options['max_delete_percent']:g} %.",
+            err=True,
+        )
+        raise SystemExit(TOO_MUCH)
+    if not report.is_well:
+        raise SystemExit(NOT_WELL)
+
+
+def _document(report: Report) -> dict[str, object]:
+    findings = [
+        {"kind": each.kind, "sha256": each.key[6:70], "key": each.key, "bytes": each.size, "settled": each.settled}
+        for each in report.told
+    ]
+    return {
+        "well": report.is_well,
+        "rows": report.rows,
+        "stored": report.stored,
+        "bytes": report.bytes,
+        "counts": {kind: {"count": n, "bytes": report.sizes[kind]} for kind, n in sorted(report.counts.items())},
+        "findings": findings,
+        "complete": len(findings) == report.counts.total(),
+        "unfinished_uploads": report.unfinished,
+        "drift": [asdict(drift) for drift in report.drift],
+        "left": report.left,
+    }
+
+
+def _print_text(report: Report) -> None:
+    rows: list[list[object]] = [
+        [kind.value, count, decimal(report.sizes[kind]), _MEANING[kind.value]] for kind, count in report.counts.items()
+    ]
+    rows += [["unfinished", report.unfinished, "", "uploads in parts that never ended"]] if report.unfinished else []
+    rows += [["drift", drift.slug, decimal(drift.charged_bytes - drift.held_bytes), _DRIFT] for drift in report.drift]
+    rows += [["left", report.left, "", "objects that this run did not come to"]] if report.left else []
+    rows.append(["seen", max(report.rows, report.stored), decimal(report.bytes), "all objects"])
+    print_table(["what", "count", "bytes", "of"], rows)
+    for finding in report.told[:_SHOWN]:
+        click.echo(f"{finding.kind}\t{finding.key}\t{'settled' if finding.settled else 'open'}")
+    if report.counts.total() > _SHOWN:
+        click.echo(f"… and {report.counts.total() - _SHOWN} more; --json tells more of them.")
+
+
+_DRIFT = "charged beyond what is held; --repair-quota mends it"
