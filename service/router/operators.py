@@ -12,6 +12,7 @@ from service.domain.errors import BadHash, BadName, BadRequest, NotFound
 from service.domain.event import DecisionKind
 from service.domain.hold_decision import PlaceHold
 from service.domain.workspace import parse_slug
+from service.ports.access import WorkspaceOutcome
 from service.ports.holds import HoldOutcome
 from service.router.answers import Answer, answer, respond, respond_to
 from service.router.body import parse_content_length, read_json
@@ -75,8 +76,8 @@ async def put_workspace(request: HttpRequest, use: UseCases, slug: str) -> Respo
     """Make a workspace, or give it another quota."""
     await use.callers.operator(request.headers, writes=True)
     name, quota = parse_slug(slug), await _command(request, Quota)
-    workspace, is_new = await use.put_workspace(name, quota.max_bytes, quota.max_items)
-    return respond(answer(HTTPStatus.CREATED if is_new else HTTPStatus.OK, workspace_document(workspace)))
+    claim = claim_of(request, _workspace_put, quota)
+    return respond_to(await use.put_workspace(name, quota.max_bytes, quota.max_items, claim), _workspace_put)
 
 
 async def _command(request: HttpRequest, shape: type[Shape]) -> Shape:
@@ -93,6 +94,11 @@ def _placed(outcome: HoldOutcome) -> Answer:
 
 def _lifted(_: HoldOutcome) -> Answer:
     return answer(HTTPStatus.NO_CONTENT, None)
+
+
+def _workspace_put(outcome: WorkspaceOutcome) -> Answer:
+    status = HTTPStatus.CREATED if outcome.is_new else HTTPStatus.OK
+    return answer(status, workspace_document(outcome.workspace))
 
 
 def _read_sha256(text: str) -> Sha256:
