@@ -377,7 +377,7 @@ async def test_the_probes_of_a_killed_process_are_swept_up_by_whoever_has_made_i
     probe, others = f"probe/{'0a' * 16}", {"probe/left", f"probe/{'0b' * 16}"}
     async with connect(direct) as client, opened(direct, tmp_path) as storage:
         for name in (probe, "probe/left"):
-            await client.put_object(Bucket=direct.bucket, Key=name, Body=b"probe")
+            await client.put_object(Bucket=direct.bucket, Key=name, Body=b"pro")
         await client.put_object(Bucket=direct.bucket, Key=f"probe/{'0b' * 16}", Body=b"somebody else's")
         assert await storage.sweep_abandoned(older_than=0) == 0, (
             "nothing is asked of a store that may still be starting"
