@@ -64,7 +64,8 @@ async def find_abilities(client: S3Client, config: S3Config) -> Abilities:
 async def sweep_probes(client: S3Client, config: S3Config, older_than: float) -> int:
     """Remove what killed processes left of their attempts, `older_than` seconds ago; return how many.
 
-    A store may keep a body that was cut short. An attempt that a clock made look old finds fewer abilities, which harms nothing. Raises `StorageUnavailable`.
+    A store may keep a body that was cut short. An attempt that a clock made look old finds fewer abilities, which harms
+    nothing. Raises `StorageUnavailable`.
     """
     latest = datetime.now(UTC) - timedelta(seconds=older_than)
     async with answering(config.patience):
