@@ -13,6 +13,8 @@ from service.observability import observed
 from service.ports.catalogue import MediaFilter, MediaPage
 from service.schemas.media_cursor import MediaCursor
 
+_WHOLE_LISTS = (MediaFilter(), MediaFilter(RefState.LIVE))
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresCatalogue:
@@ -29,7 +31,7 @@ class PostgresCatalogue:
         by_trashed_at = wanted.state is RefState.TRASHED
         cursor = None if after is None else MediaCursor.parse(after, by_trashed_at=by_trashed_at)
         where = _where(workspace_id, wanted, cursor)
-        order = "r.trashed_at DESC, r.id DESC" if by_trashed_at else "r.id DESC"
+        order = "r.trashed_at DESC, r.id DESC" if by_trashed_at else "r.workspace_id DESC, r.id DESC"
         query = f"{RESOLVED_REFS} WHERE {where} ORDER BY {order} LIMIT ${len(where.parameters) + 1}"
         rows = await self.database.fetch(query, *where.parameters, limit + 1)
         items = tuple(to_resolved_ref(row) for row in rows[:limit])
@@ -57,7 +59,11 @@ class _Where:
 
 def _where(workspace_id: int, wanted: MediaFilter, cursor: MediaCursor | None) -> _Where:
     where = _Where()
-    where.add("r.workspace_id = {}", workspace_id)
+    if wanted in _WHOLE_LISTS:
+        _add_range(where, workspace_id, cursor)
+        cursor = None
+    else:
+        where.add("r.workspace_id = {}", workspace_id)
     if wanted.state is not None:
         where.conditions.append(f"r.state = '{wanted.state.value}'")  # no parameter: the index of the trash has it, too
     where.add("r.entity_type = {}", wanted.entity_type)
@@ -71,6 +77,19 @@ def _where(workspace_id: int, wanted: MediaFilter, cursor: MediaCursor | None) -
     elif cursor is not None:
         where.add("r.id < {}", cursor.ref_id)
     return where
+
+
+def _add_range(where: _Where, workspace_id: int, cursor: MediaCursor | None) -> None:
+    """The workspace as a range of one value.
+
+    An equality would make the order that of the ids alone, for which Postgres may take the primary key, and look for
+    the refs of a workspace among those of all others.
+    """
+    where.add("r.workspace_id >= {}", workspace_id)
+    if cursor is None:
+        where.add("r.workspace_id <= {}", workspace_id)
+    else:
+        where.add("(r.workspace_id, r.id) < ({}, {})", workspace_id, cursor.ref_id)
 
 
 def _add_media_type(where: _Where, media_type: str | None) -> None:

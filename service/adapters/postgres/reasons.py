@@ -19,7 +19,8 @@ FROM holds WHERE sha256 = $1
 UNION ALL (
     SELECT CASE r.state WHEN 'live' THEN 'ref' ELSE 'trash' END, w.slug, coalesce(r.trashed_at, r.created_at),
         r.purge_after, r.id, r.entity_type, r.entity_id, r.role
-    FROM blobs b JOIN refs r ON r.blob_id = b.id JOIN workspaces w ON w.id = r.workspace_id
+    FROM blobs b JOIN holdings h ON h.blob_id = b.id JOIN workspaces w ON w.id = h.workspace_id
+    JOIN refs r ON r.workspace_id = h.workspace_id AND r.blob_id = h.blob_id
     WHERE b.sha256 = $1 AND ($2::text IS NULL OR w.slug = $2)
     ORDER BY r.state, w.slug, r.created_at, r.id LIMIT {_MANY + 1})
 UNION ALL (

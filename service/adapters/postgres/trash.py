@@ -29,9 +29,9 @@ FROM ({RESOLVED_REFS} WHERE r.id = ANY ($1::uuid[])) AS found
 JOIN workspaces w ON w.slug = found.workspace
 JOIN entities e ON e.workspace_id = w.id AND e.entity_type = found.entity_type AND e.entity_id = found.entity_id
 ORDER BY found.purge_after, found.id"""
-_FORGET = """DELETE FROM tombstones WHERE ref_id IN (
-    SELECT ref_id FROM tombstones WHERE purged_at <= (SELECT refkeep_now()) - $2::interval
-    ORDER BY purged_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+_FORGET = """DELETE FROM tombstones WHERE ctid = ANY (ARRAY (
+    SELECT ctid FROM tombstones WHERE purged_at <= (SELECT refkeep_now()) - $2::interval
+    ORDER BY purged_at LIMIT $1 FOR UPDATE SKIP LOCKED))
 RETURNING 1"""
 
 
