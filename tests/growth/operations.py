@@ -49,6 +49,7 @@ class Operations:
     rng: random.Random
     middle: str = ""
     middle_of_media: str | None = None
+    pid: int = 0
 
     async def prepare(self) -> None:
         """Learn where the middles are, and have every table's sizes known."""
@@ -56,6 +57,11 @@ class Operations:
         events = await PostgresFeed(self.database).page(LARGE, None, 1, self._of(entity))
         self.middle = events.next_cursor
         self.middle_of_media = f"{ref_id(entity, 0).hex}"
+
+    async def process(self) -> int:
+        """The process of Postgres that serves the one connection."""
+        [[pid]] = await self.database.fetch("SELECT pg_backend_pid()")
+        return int(pid)
 
     def all(self) -> dict[str, Callable[[], Awaitable[object]]]:
         """By name."""
