@@ -280,7 +280,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
 def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: _Parts) -> UseCases:
     blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
-    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention)
+    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
     attach, rules = AttachBlob(refs, policies, lifetimes), Rules(policies, lifetimes)
     return UseCases(

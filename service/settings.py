@@ -31,7 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a deployment decides; secrets are left out of `repr`.
 
     Sizes are bytes. `database_url` None means the embedded Postgres of `data_dir`, `policies` None the packaged file.
-    `drain` is how long readiness is red before the listener closes; `orphan_retention` is a holding's lease;
+    `drain` is how long readiness is red before the listener closes; `orphan_retention` is a holding's lease,
+    `upload_lease` how long bytes may take from the spool to the store before a collector takes them for abandoned;
     `descriptor_ttl` is how long a replica may serve on what it knew of visibility and holds.
     """
 
@@ -57,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trash_retention: timedelta = timedelta(days=30)
     quarantine: timedelta = timedelta(hours=24)
     gc_interval: timedelta = timedelta(seconds=60)
+    upload_lease: timedelta = timedelta(hours=24)
     dev_key: str | None = None
     signing_keys: tuple[SigningKey, ...] = ()
     descriptor_ttl: timedelta = timedelta(seconds=1)
@@ -102,6 +104,7 @@ _READERS: Mapping[str, _Reader] = {
     "trash_retention": _DURATION,
     "quarantine": _DURATION,
     "gc_interval": _DURATION,
+    "upload_lease": _DURATION,
     "dev_key": _TEXT,
     "signing_keys": _Reader(forms.list_of(forms.signing_key), "id:base64 of at least 16 bytes, separated by commas"),
     "descriptor_ttl": _DURATION,

@@ -51,7 +51,7 @@ class AttachBytes:
             return replay
 
         try:
-            uploaded = await self.upload(self._limited(upload, target), admit=admit)
+            uploaded = await self.upload(replace(self._limited(upload, target), keyed=claim is not None), admit=admit)
         except Rejected as error:
             if not rehearsing:
                 await self._record(upload, target, error)

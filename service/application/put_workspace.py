@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.observability import observed
-from service.ports.access import Workspace, WorkspaceStore
+from service.ports.access import WorkspaceOutcome, WorkspaceStore
+from service.ports.idempotency import Claim, Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,12 @@ class PutWorkspace:
     workspaces: WorkspaceStore
 
     @observed("workspace.put", layer="usecase")
-    async def __call__(self, slug: str, max_bytes: int | None, max_items: int | None) -> tuple[Workspace, bool]:
+    async def __call__(
+        self,
+        slug: str,
+        max_bytes: int | None,
+        max_items: int | None,
+        claim: Claim[WorkspaceOutcome] | None = None,
+    ) -> WorkspaceOutcome | Replay:
         """The workspace, and whether it is new. None is no limit."""
-        is_new = not await self.workspaces.exists(slug)
-        return await self.workspaces.put(slug, max_bytes, max_items), is_new
+        return await self.workspaces.put(slug, max_bytes, max_items, claim)

@@ -10,7 +10,7 @@ from service.application.lifetimes import Lifetimes
 from service.application.staging import Staged, stage
 from service.domain.blob import UNRECOGNISED, MediaInfo, Sha256
 from service.domain.decision import HoldingState, decide_hold
-from service.domain.errors import DigestMismatch, MediaTypeMismatch, RefkeepError, TooLarge
+from service.domain.errors import DigestMismatch, MediaTypeMismatch, QuotaExceeded, RefkeepError, TooLarge
 from service.domain.event import Actor, HoldingEvent
 from service.observability import observed
 from service.ports.blobs import BlobLedger, BlobOutcome
@@ -20,6 +20,8 @@ from service.ports.prober import Prober
 from service.ports.storage import Storage
 
 _CLAIMS_CHECKED = ("image", "video", "audio")
+_WORTH_ASKING = 1024 * 1024
+"""Bytes from which on a look at the quota costs less than taking in what cannot be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Upload:
     """What a caller sends.
 
     `sha256` is the name or digest it gave, None to have the server name the bytes; `media_type` its claim about them;
-    `max_bytes` the most that may come, `declared` how many it says will.
+    `max_bytes` the most that may come, `declared` how many it says will; `keyed` when the whole request, of which this
+    is a part, may have been carried out before.
     """
 
     workspace: str
@@ -37,6 +40,7 @@ class Upload:
     declared: int | None = None
     sha256: Sha256 | None = None
     media_type: str | None = None
+    keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class UploadBlob:
         """
         if upload.declared is not None and upload.declared > upload.max_bytes:
             raise TooLarge(upload.declared, upload.max_bytes)
+        if claim is None and not upload.keyed and upload.sha256 is not None:
+            await self._require_room(upload.workspace, upload.sha256, upload.declared or 0)
         staged = await stage(self.storage, upload.chunks, upload.max_bytes)
         try:
             if upload.sha256 not in {None, staged.sha256}:
@@ -89,6 +95,14 @@ class UploadBlob:
             return await self._keep(upload, staged, media, None if claim is None else claim.about(staged.sha256))
         finally:
             await asyncio.shield(staged.object.cancel())
+
+    async def _require_room(self, workspace: str, sha256: Sha256, size: int) -> None:
+        """Raises `QuotaExceeded` for much that cannot be kept, before it is taken in and before it is stored.
+
+        Not asked for a request with a key: it may have been carried out, and its answer is stored whatever fits now.
+        """
+        if size >= _WORTH_ASKING and not await self.blobs.fits(workspace, sha256, size):
+            raise QuotaExceeded
 
     def _check_claim(self, claim: str | None, found: str) -> None:
         """Raises `MediaTypeMismatch`; bytes that nobody recognises may be of a type that nobody here knows."""
@@ -107,6 +121,8 @@ class UploadBlob:
         held = await self.blobs.renew(upload.workspace, [staged.sha256], judge, claim, media)
         if (outcome := held.get(staged.sha256)) is not None:
             return outcome
+        if claim is None:
+            await self._require_room(upload.workspace, staged.sha256, staged.size)
         reservation = await self.objects.reserve(staged.sha256, staged.size, self.lifetimes.upload)
         stored = False
         try:

@@ -135,8 +135,8 @@ def workspaces() -> None:
 @plain_errors
 def create_workspace(slug: str, max_bytes: int | None, max_items: int | None) -> None:
     """Make a workspace, or give one another quota."""
-    workspace = _run(lambda database: PostgresWorkspaces(database).put(slug, max_bytes, max_items))
-    click.echo(f"workspace {workspace.slug}")
+    _run(lambda database: PostgresWorkspaces(database).put(slug, max_bytes, max_items))
+    click.echo(f"workspace {slug}")
 
 
 @workspaces.command("list")

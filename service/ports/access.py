@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from service.ports.idempotency import Claim, Replay
+
 
 class Scope(StrEnum):
     """What a key may do; `operator` only on keys bound to all workspaces."""
@@ -43,6 +45,14 @@ class Workspace:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class WorkspaceOutcome:
+    """What became of a request: the workspace as it is now."""
+
+    workspace: Workspace
+    is_new: bool
+
+
 class KeyStore(Protocol):
     """API keys by id."""
 
@@ -68,8 +78,18 @@ class WorkspaceStore(Protocol):
     async def exists(self, slug: str) -> bool:
         """Whether there is such a workspace; cheap, for every request that names one."""
 
-    async def put(self, slug: str, max_bytes: int | None, max_items: int | None) -> Workspace:
-        """Create it, or give it another quota."""
+    async def put(
+        self,
+        slug: str,
+        max_bytes: int | None,
+        max_items: int | None,
+        claim: Claim[WorkspaceOutcome] | None = None,
+    ) -> WorkspaceOutcome | Replay:
+        """Create it, or give it another quota; of several at the same time one creates it.
+
+        Keys of idempotency are the operators' own, as those of holds are. Raises `IdempotencyKeyReuse`,
+        `IdempotencyInProgress`, `Unavailable`.
+        """
 
     async def ensure(self, slug: str) -> Workspace:
         """Create it without a quota unless it exists."""

@@ -42,6 +42,12 @@ class BlobLedger(Protocol):
     async def find(self, workspace: str, sha256: Sha256) -> Blob | None:
         """The blob if this workspace holds it, else None: unknown and not possessed look the same."""
 
+    async def fits(self, workspace: str, sha256: Sha256, size: int) -> bool:
+        """Whether the workspace could hold these bytes: it does already, or its quota has room for them now.
+
+        A look without locks, so that bytes that cannot be kept need not come in; `publish` alone decides.
+        """
+
     async def renew(
         self,
         workspace: str,

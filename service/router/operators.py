@@ -11,6 +11,7 @@ from service.domain.errors import BadHash, BadName, NotFound
 from service.domain.event import DecisionKind
 from service.domain.hold_decision import PlaceHold
 from service.domain.workspace import parse_slug
+from service.ports.access import WorkspaceOutcome
 from service.ports.holds import HoldOutcome
 from service.router.answers import Answer, answer, respond, respond_to
 from service.router.intake import HttpRequest, claim_of, read_command, refuse_query
@@ -72,8 +73,8 @@ async def put_workspace(request: HttpRequest, use: UseCases, slug: str) -> Respo
     """Make a workspace, or give it another quota."""
     await use.callers.operator(request.headers, writes=True)
     name, quota = parse_slug(slug), await read_command(request, Quota)
-    workspace, is_new = await use.put_workspace(name, quota.max_bytes, quota.max_items)
-    return respond(answer(HTTPStatus.CREATED if is_new else HTTPStatus.OK, workspace_document(workspace)))
+    claim = claim_of(request, _workspace_put, quota)
+    return respond_to(await use.put_workspace(name, quota.max_bytes, quota.max_items, claim), _workspace_put)
 
 
 def _placed(outcome: HoldOutcome) -> Answer:
@@ -83,6 +84,11 @@ def _placed(outcome: HoldOutcome) -> Answer:
 
 def _lifted(_: HoldOutcome) -> Answer:
     return answer(HTTPStatus.NO_CONTENT, None)
+
+
+def _workspace_put(outcome: WorkspaceOutcome) -> Answer:
+    status = HTTPStatus.CREATED if outcome.is_new else HTTPStatus.OK
+    return answer(status, workspace_document(outcome.workspace))
 
 
 def _read_sha256(text: str) -> Sha256:

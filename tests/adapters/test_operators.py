@@ -23,7 +23,7 @@ from service.domain.hold_decision import PlaceHold as Command
 from service.ports.reasons import ReasonKind
 from service.ports.space import Drift
 from tests.parts.collecting import MOMENT, Yard, opened_yard
-from tests.parts.ledgers import ACTOR, LEASE, attach, book, new_hash, opened_database, postgres_ledger
+from tests.parts.ledgers import ACTOR, LEASE, attach, book, fresh_workspace, new_hash, opened_database, postgres_ledger
 
 pytestmark = pytest.mark.anyio
 
@@ -116,10 +116,9 @@ async def test_a_wrong_charge_is_drift_and_nothing_else_is(yard: Yard) -> None:
 async def test_a_quota_is_put_once_and_changed_after_that(yard: Yard) -> None:
     put = PutWorkspace(PostgresWorkspaces(yard.database))
     slug = f"put-{new_hash()[:12]}"
-    workspace, is_new = await put(slug, 100, None)
-    assert (workspace.max_bytes, workspace.max_items, is_new) == (100, None, True)
-    workspace, is_new = await put(slug, None, 3)
-    assert (workspace.max_bytes, workspace.max_items, is_new) == (None, 3, False)
+    first, second = fresh_workspace(await put(slug, 100, None)), fresh_workspace(await put(slug, None, 3))
+    assert (first.workspace.max_bytes, first.workspace.max_items, first.is_new) == (100, None, True)
+    assert (second.workspace.max_bytes, second.workspace.max_items, second.is_new) == (None, 3, False)
 
 
 async def test_a_hold_is_found_again(yard: Yard) -> None:

@@ -14,7 +14,9 @@ import pytest
 
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.descriptors import PostgresDescriptors
+from service.adapters.postgres.trash import PostgresTrash
 from service.application.changes import Command
+from service.application.purge_due import PurgeDue
 from service.domain.errors import Gone, NotTrashed, RefkeepError, RoleFull, VersionConflict
 from service.domain.event import DecisionKind, RefEvent
 from service.domain.ref import RefState
@@ -256,3 +258,22 @@ async def test_a_purge_asks_for_a_review_of_its_holding(database: Database, ledg
     assert before is not None
     assert after is not None
     assert after["count"] - before["count"] >= 2
+
+
+_TICKING = """
+CREATE SEQUENCE ticks;
+CREATE OR REPLACE FUNCTION refkeep_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+    $$ SELECT date_trunc('milliseconds', clock_timestamp()) + interval '60 days' + nextval('ticks') * interval '1 ms' $$
+"""
+
+
+async def test_what_is_purged_together_is_purged_at_one_time(database: Database, ledger: Ledger) -> None:
+    one, other = await ledger.workspace(), await ledger.workspace()
+    for entity in (book(one), book(other)):
+        await filled(ledger, entity, 5)
+        await ledger.change(release_all(entity))
+    async with database.connection() as connection:
+        await connection.execute(_TICKING)
+    while await PurgeDue(PostgresTrash(database))(100):
+        pass
+    assert await ledger_flaws(database) == [], "a tombstone has another time than its event"

@@ -371,5 +371,22 @@ async def test_the_spool_of_a_killed_process_is_swept_up(direct: S3Config, tmp_p
     assert files_under(tmp_path) == set()
 
 
+async def test_the_probes_of_a_killed_process_are_swept_up_by_whoever_has_made_its_own(
+    direct: S3Config, tmp_path: Path
+) -> None:
+    probe, others = f"probe/{'0a' * 16}", {"probe/left", f"probe/{'0b' * 16}"}
+    async with connect(direct) as client, opened(direct, tmp_path) as storage:
+        for name in (probe, "probe/left"):
+            await client.put_object(Bucket=direct.bucket, Key=name, Body=b"pro")
+        await client.put_object(Bucket=direct.bucket, Key=f"probe/{'0b' * 16}", Body=b"somebody else's")
+        assert await storage.sweep_abandoned(older_than=0) == 0, (
+            "nothing is asked of a store that may still be starting"
+        )
+        key = await put(storage, b"content")
+        assert await storage.sweep_abandoned() == 0, "it may still be tried out"
+        assert await storage.sweep_abandoned(older_than=0) == 1
+    assert await physical_keys(direct) == {key, *others}
+
+
 def test_a_configuration_shows_no_secret() -> None:
     assert "hush" not in repr(S3Config("bucket", secret_access_key="hush"))

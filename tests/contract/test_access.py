@@ -7,9 +7,10 @@ from itertools import count
 
 import pytest
 
-from service.domain.errors import NotFound
-from service.ports.access import ApiKey, Scope
-from tests.parts.ledgers import Ledger
+from service.domain.errors import IdempotencyKeyReuse, NotFound
+from service.ports.access import ApiKey, Scope, WorkspaceOutcome
+from service.ports.idempotency import Claim, Replay
+from tests.parts.ledgers import Ledger, fresh_workspace
 
 pytestmark = pytest.mark.anyio
 
@@ -84,9 +85,32 @@ async def test_ensure_leaves_a_workspace_as_it_is(ledger: Ledger) -> None:
 async def test_another_quota_leaves_the_use_as_it_is(ledger: Ledger) -> None:
     slug = await ledger.workspace()
     await ledger.hold(slug, size=7)
-    changed = await ledger.workspaces.put(slug, 100, 3)
+    changed = fresh_workspace(await ledger.workspaces.put(slug, 100, 3)).workspace
     assert (changed.max_bytes, changed.max_items, changed.used_bytes, changed.used_items) == (100, 3, 7, 1)
     assert await ledger.workspaces.find(slug) == changed
+
+
+async def test_whoever_makes_a_workspace_is_told_so(ledger: Ledger) -> None:
+    slug = f"made-by-put-{next(_numbers)}"
+    first, second = [fresh_workspace(await ledger.workspaces.put(slug, 5, None)) for _ in range(2)]
+    assert (first.is_new, second.is_new) == (True, False)
+    assert first.workspace == second.workspace
+
+
+async def test_a_quota_with_a_key_is_put_once(ledger: Ledger) -> None:
+    slug, key = await ledger.workspace(), f"quota-{next(_numbers)}"
+
+    def claim(request: bytes = b"a request") -> Claim[WorkspaceOutcome]:
+        return Claim(key, request, lambda outcome: repr(outcome).encode())
+
+    told = fresh_workspace(await ledger.workspaces.put(slug, 5, 1, claim()))
+    await ledger.workspaces.put(slug, 7, 2)
+    assert await ledger.workspaces.put(slug, 5, 1, claim()) == Replay(repr(told).encode())
+    with pytest.raises(IdempotencyKeyReuse):
+        await ledger.workspaces.put(slug, 5, 1, claim(b"another"))
+    found = await ledger.workspaces.find(slug)
+    assert found is not None
+    assert (found.max_bytes, found.max_items) == (7, 2), "the replay put nothing"
 
 
 async def test_workspaces_are_listed_by_slug(ledger: Ledger) -> None:

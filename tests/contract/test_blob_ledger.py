@@ -234,6 +234,21 @@ async def test_a_duplicate_is_admitted_with_no_room_left(ledger: Ledger) -> None
     assert fresh_blob((await ledger.publish(workspace, sha256)).outcome).decision is DecisionKind.DUPLICATE
 
 
+ROOM = [(59, None, False), (60, None, True), (None, 1, False), (None, 2, True)]
+
+
+@pytest.mark.parametrize(("max_bytes", "max_items", "fits"), ROOM)
+async def test_what_fits_is_told_before_it_comes(
+    ledger: Ledger, max_bytes: int | None, max_items: int | None, *, fits: bool
+) -> None:
+    workspace, other = await ledger.workspace(max_bytes, max_items), await ledger.workspace()
+    held, theirs = await ledger.hold(workspace, size=50), await ledger.hold(other, size=10)
+    assert await ledger.blobs.fits(workspace, held, 50), "what is held needs no room"
+    for sha256 in (theirs, new_hash()):
+        assert await ledger.blobs.fits(workspace, sha256, 10) is fits
+    assert await usage(ledger, workspace) == (50, 1)
+
+
 async def test_giving_up_makes_room_even_under_a_smaller_quota(ledger: Ledger) -> None:
     workspace = await ledger.workspace()
     sha256 = await ledger.hold(workspace, size=60)

@@ -11,6 +11,7 @@ from service.commands import keys as key_commands
 from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_text
 from tests.parts.service import Refkeep, command_here, run_command
+from tests.parts.wire import bearer, connected, head
 
 LEGAL = {"kind": "legal", "reason": "Order 4711"}
 
@@ -218,6 +219,22 @@ def test_a_quota_below_the_use_removes_nothing(acme: Caller, operator: Caller) -
     operator.http.put(f"/workspaces/{acme.workspace}", json={"max_items": 0})
     assert acme.http.get(f"/blobs/{name}").status_code == 200
     problem(acme.http.post("/blobs", content=fresh_text()), 507, "quota-exceeded")
+
+
+def test_many_bytes_without_room_are_refused_before_they_come(acme: Caller, operator: Caller, service: Refkeep) -> None:
+    held, more = fresh_text(1024 * 1024), fresh_text(1024 * 1024)
+    acme.upload(held)
+    operator.http.put(f"/workspaces/{acme.workspace}", json={"max_bytes": len(held)})
+    for content, status in ((more, 507), (held, 200)):
+        request = {**bearer(acme.token), "Content-Length": len(content), "Expect": "100-continue"}
+        with connected(service.port) as wire:
+            wire.send(head("PUT", f"/blobs/{sha256_of(content)}", request))
+            answer = wire.response()
+        assert answer is not None
+        assert answer.status_code == status, "no 100 came before"
+    problem(acme.http.put(f"/blobs/{sha256_of(more)}", content=more), 507, "quota-exceeded")
+    problem(acme.http.post("/blobs", content=more), 507, "quota-exceeded")
+    assert acme.http.post("/blobs", content=held).status_code == 200
 
 
 def test_an_operator_makes_a_workspace(operator: Caller, service: Refkeep) -> None:

@@ -46,8 +46,7 @@ async def emptied_bucket(server: Seaweed, **changes: Any) -> S3Config:
 async def physical_keys(config: S3Config) -> set[str]:
     """Every key of the bucket, and `upload of <key>` for each that is still on its way in parts."""
     async with connect(config) as client:
-        objects = await client.list_objects_v2(Bucket=config.bucket)
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=config.bucket)
+        stored = {found["Key"] async for page in pages for found in page.get("Contents", [])}
         uploads = await client.list_multipart_uploads(Bucket=config.bucket)
-    return {found["Key"] for found in objects.get("Contents", [])} | {
-        f"upload of {found['Key']}" for found in uploads.get("Uploads", [])
-    }
+    return stored | {f"upload of {found['Key']}" for found in uploads.get("Uploads", [])}

@@ -44,7 +44,7 @@ from service.domain.lifecycle import Purge, ReleaseRef, Restore, Revise, Revisio
 from service.domain.policy import Cardinality, Policies, Policy, Visibility
 from service.domain.ref import Labels, Ref
 from service.domain.slot import EntityKey
-from service.ports.access import KeyStore, WorkspaceStore
+from service.ports.access import KeyStore, WorkspaceOutcome, WorkspaceStore
 from service.ports.blobs import BlobLedger, BlobOutcome, HoldingJudge, Published
 from service.ports.catalogue import Catalogue
 from service.ports.idempotency import Claim, Replay
@@ -87,7 +87,9 @@ class Ledger:
 
     async def workspace(self, max_bytes: int | None = None, max_items: int | None = None) -> str:
         """A new workspace."""
-        return (await self.workspaces.put(f"tests-{next(_numbers)}", max_bytes, max_items)).slug
+        slug = f"tests-{next(_numbers)}"
+        await self.workspaces.put(slug, max_bytes, max_items)
+        return slug
 
     async def publish(
         self,
@@ -316,6 +318,12 @@ def blob_claim_on(key: str, request: str = "a request") -> Claim[BlobOutcome]:
 
 
 def fresh(outcome: RefOutcome | Replay) -> RefOutcome:
+    """The outcome, which is no replay."""
+    assert not isinstance(outcome, Replay)
+    return outcome
+
+
+def fresh_workspace(outcome: WorkspaceOutcome | Replay) -> WorkspaceOutcome:
     """The outcome, which is no replay."""
     assert not isinstance(outcome, Replay)
     return outcome

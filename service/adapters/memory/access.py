@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from service.adapters.memory.database import MemoryDatabase
 from service.domain.errors import NotFound
-from service.ports.access import ApiKey, Workspace
+from service.ports.access import ApiKey, Workspace, WorkspaceOutcome
+from service.ports.idempotency import Claim, Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,22 @@ class MemoryWorkspaces:
         """See the port."""
         return slug in self.database.workspaces
 
-    async def put(self, slug: str, max_bytes: int | None, max_items: int | None) -> Workspace:
+    async def put(
+        self,
+        slug: str,
+        max_bytes: int | None,
+        max_items: int | None,
+        claim: Claim[WorkspaceOutcome] | None = None,
+    ) -> WorkspaceOutcome | Replay:
         """See the port."""
-        workspace = await self.ensure(slug)
-        self.database.workspaces[slug] = replace(workspace, max_bytes=max_bytes, max_items=max_items)
-        return self.database.workspaces[slug]
+        if (replay := self.database.replay("", claim)) is not None:
+            return replay
+        is_new = slug not in self.database.workspaces
+        workspace = replace(await self.ensure(slug), max_bytes=max_bytes, max_items=max_items)
+        self.database.workspaces[slug] = workspace
+        outcome = WorkspaceOutcome(workspace, is_new)
+        self.database.answer("", claim, outcome)
+        return outcome
 
     async def ensure(self, slug: str) -> Workspace:
         """See the port."""

@@ -26,6 +26,10 @@ class MemoryBlobs:
         self.database.workspace(workspace)
         return self.database.held(workspace, sha256)
 
+    async def fits(self, workspace: str, sha256: Sha256, size: int) -> bool:
+        """See the port."""
+        return self.database.held(workspace, sha256) is not None or self.database.has_room(workspace, size, 1)
+
     async def renew(
         self,
         workspace: str,

@@ -155,11 +155,15 @@ class MemoryDatabase:
         else:
             self.holdings[holding.workspace, holding.sha256] = holding
 
+    def has_room(self, slug: str, size: int, items: int) -> bool:
+        """Whether so much more is within the quota. Raises `NotFound`."""
+        workspace = self.workspace(slug)
+        fit_in = workspace.max_bytes is None or workspace.used_bytes + size <= workspace.max_bytes
+        return fit_in and (workspace.max_items is None or workspace.used_items + items <= workspace.max_items)
+
     def _use(self, slug: str, size: int, items: int) -> None:
-        workspace = self.workspaces[slug]
-        used = replace(workspace, used_bytes=workspace.used_bytes + size, used_items=workspace.used_items + items)
-        too_many_bytes = used.max_bytes is not None and used.used_bytes > used.max_bytes
-        too_many_items = used.max_items is not None and used.used_items > used.max_items
-        if items > 0 and (too_many_bytes or too_many_items):
+        if items > 0 and not self.has_room(slug, size, items):
             raise QuotaExceeded
-        self.workspaces[slug] = used
+        workspace = self.workspaces[slug]
+        used_bytes, used_items = workspace.used_bytes + size, workspace.used_items + items
+        self.workspaces[slug] = replace(workspace, used_bytes=used_bytes, used_items=used_items)

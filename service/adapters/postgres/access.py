@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.adapters.postgres.claims import NOBODYS, attempt, claim_lock, store_answer, stored_answer
 from service.adapters.postgres.database import Database, Row
+from service.adapters.postgres.locks import lock_of
 from service.domain.errors import NotFound
 from service.observability import observed
-from service.ports.access import ApiKey, Scope, Workspace
+from service.ports.access import ApiKey, Scope, Workspace, WorkspaceOutcome
+from service.ports.idempotency import Claim, Replay
 
 _KEYS = """SELECT k.id, k.secret_hash, k.name, k.scopes, w.slug, k.created_at, k.revoked_at
 FROM api_keys k LEFT JOIN workspaces w ON w.id = k.workspace_id"""
 _WORKSPACE = "slug, max_bytes, max_items, used_bytes, used_items, created_at"
+_PUT = f"""INSERT INTO workspaces (slug, max_bytes, max_items) VALUES ($1, $2, $3)
+ON CONFLICT (slug) DO UPDATE SET max_bytes = EXCLUDED.max_bytes, max_items = EXCLUDED.max_items
+RETURNING {_WORKSPACE}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +75,27 @@ class PostgresWorkspaces:
         """See the port."""
         return await self.database.workspace_id(slug) is not None
 
-    async def put(self, slug: str, max_bytes: int | None, max_items: int | None) -> Workspace:
+    @observed("workspaces.put", layer="repo", span_name="WRITE workspaces")
+    async def put(
+        self,
+        slug: str,
+        max_bytes: int | None,
+        max_items: int | None,
+        claim: Claim[WorkspaceOutcome] | None = None,
+    ) -> WorkspaceOutcome | Replay:
         """See the port."""
-        row = await self.database.fetchrow(
-            f"""INSERT INTO workspaces (slug, max_bytes, max_items) VALUES ($1, $2, $3)
-            ON CONFLICT (slug) DO UPDATE SET max_bytes = EXCLUDED.max_bytes, max_items = EXCLUDED.max_items
-            RETURNING {_WORKSPACE}""",
-            slug,
-            max_bytes,
-            max_items,
-        )
-        if row is None:
-            raise RuntimeError("an upsert without a row")
-        return Workspace(*row)
+
+        async def run() -> WorkspaceOutcome | Replay:
+            async with self.database.locked([*claim_lock("", claim), lock_of("workspace", slug)]) as connection:
+                if (replay := await stored_answer(connection, NOBODYS, claim)) is not None:
+                    return replay
+                is_new = await connection.fetchrow("SELECT FROM workspaces WHERE slug = $1", slug) is None
+                [row] = await connection.fetch(_PUT, slug, max_bytes, max_items)
+                outcome = WorkspaceOutcome(Workspace(*row), is_new)
+                await store_answer(connection, NOBODYS, claim, outcome)
+                return outcome
+
+        return await attempt(self.database, "", claim, run)
 
     async def ensure(self, slug: str) -> Workspace:
         """See the port."""

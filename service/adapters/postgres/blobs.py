@@ -26,6 +26,10 @@ from service.ports.objects import Reservation
 _FIND = f"""SELECT {BLOB_COLUMNS} FROM blobs b JOIN holdings h ON h.blob_id = b.id
 WHERE h.workspace_id = $1 AND b.sha256 = $2"""
 
+_FITS = f"""SELECT EXISTS ({_FIND}) OR EXISTS (
+    SELECT FROM workspaces WHERE id = $1 AND (max_bytes IS NULL OR used_bytes + $3 <= max_bytes)
+        AND (max_items IS NULL OR used_items + 1 <= max_items)) AS fits"""
+
 _ON_HOLD = "EXISTS (SELECT FROM holds WHERE holds.sha256 = {sha256}) AS on_hold"
 _HELD = f"""SELECT refkeep_now() AS now, b.sha256, b.size, h.acquired_at, h.lease_until,
     {_ON_HOLD.format(sha256="b.sha256")}
@@ -98,6 +102,13 @@ class PostgresBlobs:
             _FIND, await self.database.require_workspace_id(workspace), bytes.fromhex(sha256)
         )
         return None if row is None else to_blob(row)
+
+    @observed("blobs.fits", layer="repo", span_name="SELECT workspaces")
+    async def fits(self, workspace: str, sha256: Sha256, size: int) -> bool:
+        """See the port."""
+        workspace_id = await self.database.require_workspace_id(workspace)
+        row = await self.database.fetchrow(_FITS, workspace_id, bytes.fromhex(sha256), size)
+        return row is not None and bool(row["fits"])
 
     @observed("blobs.renew", layer="repo", span_name="WRITE holdings")
     async def renew(

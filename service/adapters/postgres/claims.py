@@ -17,6 +17,9 @@ from service.ports.idempotency import Claim, Outcome, Replay
 
 Result = TypeVar("Result")
 
+NOBODYS = 0
+"""In place of a workspace's id, where operators' Idempotency-Keys are kept."""
+
 _ANSWER = "SELECT fingerprint, answer FROM idempotency WHERE workspace_id = $1 AND key = $2"
 _STORE = """INSERT INTO idempotency (workspace_id, key, fingerprint, answer, created_at)
     VALUES ($1, $2, $3, $4, refkeep_now())"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from service.adapters.postgres.claims import attempt, claim_lock, claim_parameters, replay_of
+from service.adapters.postgres.claims import NOBODYS, attempt, claim_lock, replay_of, store_answer
 from service.adapters.postgres.database import Connection, Database, Row
 from service.adapters.postgres.holders import tell_holders
 from service.adapters.postgres.locks import lock_of
@@ -18,24 +18,18 @@ from service.observability import observed
 from service.ports.holds import HoldJudge, HoldOutcome
 from service.ports.idempotency import Claim, Replay
 
-_NOBODYS = 0
-"""In place of a workspace's id, where operators' Idempotency-Keys are kept."""
-
 _HOLD = "h.kind, h.status, h.reason, h.actor, h.placed_at"
 _LOAD = f"""
 SELECT refkeep_now() AS now, {PLACE}, {_HOLD}, b.id AS blob_id, i.fingerprint, i.answer
 FROM (SELECT 1) AS one
 LEFT JOIN holds h ON h.sha256 = $1
 LEFT JOIN blobs b ON b.sha256 = $1
-LEFT JOIN idempotency i ON i.workspace_id = {_NOBODYS} AND i.key = $2
+LEFT JOIN idempotency i ON i.workspace_id = {NOBODYS} AND i.key = $2
 """
 _PLACE = """
 INSERT INTO holds (sha256, kind, status, reason, actor, placed_at, blob_id) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (sha256) DO UPDATE
 SET kind = EXCLUDED.kind, status = EXCLUDED.status, reason = EXCLUDED.reason, actor = EXCLUDED.actor
-"""
-_CLAIM = """
-INSERT INTO idempotency (workspace_id, key, fingerprint, answer, created_at) VALUES ($1, $2, $3, $4, refkeep_now())
 """
 
 
@@ -71,8 +65,7 @@ class PostgresHolds:
             if event is not None:
                 await _write(connection, load, event)
             outcome = _outcome(event, hold)
-            if claim is not None:
-                await connection.execute(_CLAIM, _NOBODYS, *claim_parameters(claim, outcome))
+            await store_answer(connection, NOBODYS, claim, outcome)
             return outcome
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from service.adapters.s3.client import S3Config
 
 _BODY = b"probe"
+_FOLDER = "probe/"
+_KEY = re.compile(r"probe/[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ async def find_abilities(client: S3Client, config: S3Config) -> Abilities:
 
     Raises `StorageUnavailable` while the store does not answer.
     """
-    key = f"probe/{uuid4().hex}"
+    key = f"{_FOLDER}{uuid4().hex}"
     try:
         async with answering(config.patience):
             return Abilities(
@@ -55,6 +59,25 @@ async def find_abilities(client: S3Client, config: S3Config) -> Abilities:
         with CancelScope(shield=True), contextlib.suppress(RefkeepError):
             async with answering(config.patience / 2):
                 await client.delete_object(Bucket=config.bucket, Key=key)
+
+
+async def sweep_probes(client: S3Client, config: S3Config, older_than: float) -> int:
+    """Remove what killed processes left of their attempts, `older_than` seconds ago; return how many.
+
+    A store may keep a body that was cut short. An attempt that a clock made look old finds fewer abilities, which harms
+    nothing. Raises `StorageUnavailable`.
+    """
+    latest = datetime.now(UTC) - timedelta(seconds=older_than)
+    async with answering(config.patience):
+        found = await client.list_objects_v2(Bucket=config.bucket, Prefix=_FOLDER)
+        old = [
+            each["Key"]
+            for each in found.get("Contents", [])
+            if _KEY.fullmatch(each["Key"]) and each["Size"] <= len(_BODY) and each["LastModified"] <= latest
+        ]
+        for key in old:
+            await client.delete_object(Bucket=config.bucket, Key=key)
+    return len(old)
 
 
 async def _verifies_checksums(client: S3Client, bucket: str, key: str) -> bool:

@@ -84,8 +84,11 @@ class S3Storage:
         await self._connection.aclose()
 
     async def sweep_abandoned(self, older_than: float = ABANDONED_AFTER) -> int:
-        """Remove the uploads of crashed processes, untouched for `older_than` seconds; return how many."""
-        return await self._spool.sweep_abandoned(older_than)
+        """Remove uploads and probes of crashed processes, untouched for `older_than` seconds; return how many.
+
+        Asks nothing of the store before the first upload.
+        """
+        return await self._spool.sweep_abandoned(older_than) + await self._uploader.sweep_probes(older_than)
 
     async def stage(self) -> S3Staged:
         """Open a place for bytes."""

@@ -12,7 +12,7 @@ from anyio import CancelScope
 from botocore.exceptions import ClientError
 
 from service.adapters.keys import digest_of
-from service.adapters.s3.abilities import Abilities, find_abilities
+from service.adapters.s3.abilities import Abilities, find_abilities, sweep_probes
 from service.adapters.s3.body import FileRange
 from service.adapters.s3.errors import answering, is_taken
 from service.adapters.threads import in_thread
@@ -56,6 +56,12 @@ class Uploader:
             await self._send_whole(path, size, key, abilities)
         else:
             await PartedUpload(self._client, self._config, abilities, path, size, key).send()
+
+    async def sweep_probes(self, older_than: float) -> int:
+        """Remove old attempts of other processes, once this one has made its own: until then it asks nothing."""
+        if self._finding is None or not self._finding.done():
+            return 0
+        return await sweep_probes(self._client, self._config, older_than)
 
     async def _abilities(self) -> Abilities:
         """Ask the store once, for all who wait; anew after a failure."""
