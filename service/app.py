@@ -63,6 +63,7 @@ from service.application.revise_media import ReviseMedia
 from service.application.upload_blob import UploadBlob
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
+from service.delivery.known import KnownGrants
 from service.delivery.routes import match
 from service.domain.policy import Policies
 from service.drain import Drain
@@ -218,7 +219,12 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
     authenticate = Authenticate(RememberedKeys(PostgresKeys(database)), deployment.default_workspaces)
     callers = Callers(authenticate, PostgresWorkspaces(database), settings.read_only)
     delivery = Delivery(
-        PostgresDescriptors(database), parts.storage, callers.reader, problem_answer, CrossOrigin(settings.cors_origins)
+        PostgresDescriptors(database),
+        parts.storage,
+        callers.reader,
+        problem_answer,
+        KnownGrants(settings.descriptor_ttl.total_seconds()),
+        cross_origin=CrossOrigin(settings.cors_origins),
     )
     operations = Operations(
         checks={"database": database.check, "storage": parts.storage.check},
