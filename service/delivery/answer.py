@@ -31,6 +31,7 @@ class Request:
     request_id: str
     method: str
     sent_path: bytes
+    query: str
     headers: dict[str, str]
     timing: Timing = field(default_factory=Timing)
 
@@ -38,7 +39,8 @@ class Request:
     def of(cls, scope: Scope, route: Route, request_id: str) -> Request:
         """Read what delivery needs from `scope`."""
         sent_path = scope.get("raw_path") or scope["path"].encode()
-        return cls(route, request_id, scope["method"], sent_path, request_headers(scope))
+        query = scope["query_string"].decode("latin-1")
+        return cls(route, request_id, scope["method"], sent_path, query, request_headers(scope))
 
     @property
     def path(self) -> str:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from uuid import UUID
 
 from service.delivery import headers as lines
-from service.delivery.access import Grant, Refusal, Reuse, judge_blob, judge_media
+from service.delivery.access import Grant, Refusal, Reuse
 from service.delivery.answer import Answer, Request
 from service.delivery.asgi import Headers, Receive, Scope, Send
 from service.delivery.conditional import Outcome, evaluate, range_applies
 from service.delivery.headers import EVERYWHERE, CrossOrigin
-from service.delivery.known import SMALL, Known, KnownGrants, SmallBodies
+from service.delivery.known import SMALL, Known, SmallBodies
 from service.delivery.multipart import Layout, open_parts, open_range, open_whole, read_all
+from service.delivery.permissions import Permissions
 from service.delivery.ranges import ByteRange, select
 from service.delivery.routes import match
 from service.delivery.sender import STALL_SECONDS, Sender, Sent
-from service.domain.blob import Sha256
 from service.domain.errors import RefkeepError
 from service.observability import DOWNLOAD, RequestObservation, observe_request
-from service.ports.descriptors import Descriptors
 from service.ports.storage import ByteStream, Storage
-
-Reader = Callable[[Mapping[str, str]], Awaitable[str | None]]
-"""From request headers (lower-case names) to the workspace whose bytes the caller may read, None where there is none.
-
-Raises `Unauthorized` for a bad key, or another `RefkeepError`: each is answered as its problem.
-"""
 
 Problem = Callable[[str, str, str], tuple[int, Headers, bytes]]
 """(code, detail, instance) → status, headers and body of an RFC 9457 document."""
@@ -49,11 +42,9 @@ class Delivery:
     for an absence.
     """
 
-    descriptors: Descriptors
+    permissions: Permissions
     storage: Storage
-    reader: Reader
     problem: Problem
-    grants: KnownGrants
     bodies: SmallBodies = field(default_factory=SmallBodies)
     cross_origin: CrossOrigin = EVERYWHERE
     stall_seconds: float = STALL_SECONDS
@@ -87,31 +78,10 @@ class Delivery:
             allowed = request.route.allow
             detail = f"{request.method} is not allowed here; {allowed} are."
             return self._refuse(request, "method-not-allowed", detail, [(b"allow", allowed.encode())])
-        found = await self._find(request)
+        found = await self.permissions.judge(request)
         if isinstance(found, Refusal):
             return self._refuse(request, *_REFUSALS[found])
         return await self._represent(request, found)
-
-    async def _find(self, request: Request) -> Known | Refusal:
-        started = perf_counter()
-        try:
-            workspace = await self.reader(request.headers)
-            name = request.route.name
-            if name is None:
-                return Refusal.NOT_FOUND
-            return self.grants.get((name, workspace)) or await self._look_up(name, workspace)
-        finally:
-            request.timing.db = perf_counter() - started
-
-    async def _look_up(self, name: Sha256 | UUID, workspace: str | None) -> Known | Refusal:
-        since = self.grants.now()
-        if isinstance(name, UUID):
-            verdict = judge_media(await self.descriptors.of_ref(name, workspace))
-        else:
-            verdict = judge_blob(await self.descriptors.of_blob(name, workspace))
-        if isinstance(verdict, Refusal):
-            return verdict
-        return self.grants.add((name, workspace), verdict, lines.whole(verdict), since)
 
     async def _represent(self, request: Request, known: Known) -> Answer:
         grant = known.grant
@@ -162,6 +132,8 @@ class Delivery:
     def _complete(self, request: Request, grant: Grant, headers: Headers) -> Headers:
         """Add what depends on the request; a cache would replay timings and ids of an immutable answer to everyone."""
         shared = [*headers, *self.cross_origin.headers(request.headers.get("origin"))]
+        if grant.reuse is Reuse.SIGNED:
+            shared.append(lines.signed(self.permissions.seconds_left(request)))
         if grant.reuse is Reuse.IMMUTABLE:
             return shared
         timing = request.timing

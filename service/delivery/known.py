@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from time import monotonic
 from uuid import UUID
 
@@ -17,8 +18,16 @@ SMALL = 64 * 1024
 
 _MOST_BYTES = 64 * 1024 * 1024
 
-Asked = tuple[Sha256 | UUID, str | None]
-"""A blob by its hash or a ref by its id, and the workspace that asks, None for anyone."""
+
+class Asker(Enum):
+    """Who asks without a key."""
+
+    ANYONE = auto()
+    SIGNED = auto()
+
+
+Asked = tuple[Sha256 | UUID, str | Asker]
+"""A blob by its hash or a ref by its id, and who asks: a workspace by its slug, or nobody in particular."""
 
 
 @dataclass(frozen=True, slots=True)

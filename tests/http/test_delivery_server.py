@@ -18,6 +18,7 @@ from granian.server.embed import Server
 
 from service.delivery.endpoint import Delivery
 from service.delivery.known import KnownGrants
+from service.delivery.permissions import Permissions
 from service.domain.blob import Sha256
 from service.ports.descriptors import BlobDescriptor, ServableBytes
 from service.ports.storage import ByteStream
@@ -87,8 +88,8 @@ async def nobody(headers: Mapping[str, str]) -> None:
 @asynccontextmanager
 async def serving(store: Zeros, **options: float) -> AsyncIterator[int]:
     """Serve `store` on a free port of the loopback."""
-    grants = KnownGrants(1)
-    delivery = Delivery(OneBlob(), store, nobody, problem_answer, grants, **options)  # type: ignore[arg-type] # opens only
+    permissions = Permissions(OneBlob(), nobody, KnownGrants(1))
+    delivery = Delivery(permissions, store, problem_answer, **options)  # type: ignore[arg-type] # opens only
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -16,10 +16,12 @@ import anyio
 from service.delivery.asgi import Message
 from service.delivery.endpoint import Delivery
 from service.delivery.known import KnownGrants
+from service.delivery.permissions import Permissions
 from service.domain.blob import Sha256, parse_sha256
 from service.domain.errors import Unauthorized
 from service.domain.policy import Visibility
 from service.domain.ref import RefState
+from service.domain.signature import Signatures
 from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
 from service.ports.storage import Storage
 from service.router.problems import problem_answer
@@ -28,6 +30,9 @@ MIB = 1024 * 1024
 REF_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 FILE = f"/media/{REF_ID}/file"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+NOW = 1_795_000_000.5
+"""The time by which signed addresses are judged."""
+NO_KEYS = Signatures()
 OURS, BAD = {"authorization": "Bearer ours"}, {"authorization": "Bearer bad"}
 
 
@@ -156,11 +161,13 @@ class Desk:
         return FILE
 
 
-def desk_on(storage: Storage, grants: KnownGrants | None = None, **options: Any) -> Desk:
+def desk_on(
+    storage: Storage, grants: KnownGrants | None = None, signatures: Signatures = NO_KEYS, **options: Any
+) -> Desk:
     """Unless `grants` says otherwise, nothing is remembered of permissions."""
     descriptors = KnownDescriptors()
-    delivery = Delivery(descriptors, storage, reader, problem_answer, grants or KnownGrants(0), **options)
-    return Desk(storage, descriptors, delivery)
+    permissions = Permissions(descriptors, reader, grants or KnownGrants(0), signatures, lambda: NOW)
+    return Desk(storage, descriptors, Delivery(permissions, storage, problem_answer, **options))
 
 
 def noise(size: int) -> bytes:
