@@ -68,12 +68,18 @@ from service.application.reorder_role import ReorderRole
 from service.application.restore_media import RestoreMedia
 from service.application.revise_media import ReviseMedia
 from service.application.scrub import Scrub
+from service.application.sign_media import SignMedia
+from service.application.sign_media_list import SignMediaList
+from service.application.signing import Signer
 from service.application.upload_blob import UploadBlob
 from service.application.walk_store import WalkStore
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
+from service.delivery.known import KnownGrants
+from service.delivery.permissions import Permissions
 from service.delivery.routes import match
 from service.domain.policy import Policies
+from service.domain.signature import Signatures
 from service.drain import Drain
 from service.observability import outlets
 from service.ports.collection import Collection
@@ -262,7 +268,15 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
     authenticate = Authenticate(RememberedKeys(PostgresKeys(database)), deployment.default_workspaces)
     callers = Callers(authenticate, PostgresWorkspaces(database), settings.read_only)
     delivery = Delivery(
-        PostgresDescriptors(database), parts.storage, callers.reader, problem_answer, CrossOrigin(settings.cors_origins)
+        Permissions(
+            PostgresDescriptors(database),
+            callers.reader,
+            KnownGrants(settings.descriptor_ttl.total_seconds()),
+            Signatures(settings.signing_keys),
+        ),
+        parts.storage,
+        problem_answer,
+        cross_origin=CrossOrigin(settings.cors_origins),
     )
     operations = Operations(
         checks={"database": database.check, "storage": parts.storage.check},
@@ -281,6 +295,7 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
     blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
+    signer, catalogue = Signer(Signatures(settings.signing_keys)), PostgresCatalogue(parts.database)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
     attach, rules = AttachBlob(refs, policies, lifetimes), Rules(policies, lifetimes)
     return UseCases(
@@ -302,11 +317,13 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
         release_refs=ReleaseRefs(refs, rules),
         change_refs=ChangeRefs(refs, rules),
         get_media=GetMedia(refs),
-        list_media=ListMedia(PostgresCatalogue(parts.database)),
+        list_media=ListMedia(catalogue),
         release_media=ReleaseMedia(refs, rules),
         revise_media=ReviseMedia(refs, rules),
         restore_media=RestoreMedia(refs, rules),
         purge_media=PurgeMedia(refs, rules),
+        sign_media=SignMedia(refs, signer),
+        sign_media_list=SignMediaList(catalogue, signer),
         list_events=ListEvents(PostgresFeed(parts.database)),
         explain_blob=ExplainBlob(PostgresReasons(parts.database)),
         place_hold=PlaceHold(holds),

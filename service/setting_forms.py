@@ -7,12 +7,13 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
+
+from service.domain.signature import SigningKey
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
@@ -31,14 +32,6 @@ _MAX_DURATION = timedelta(days=36500)
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _MIN_KEY_BYTES = 16
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """A named secret of at least 16 bytes that signs URLs."""
-
-    id: str
-    secret: bytes = field(repr=False)
 
 
 def duration(text: str) -> timedelta:

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from service import setting_forms as forms
-from service.setting_forms import Network, SigningKey
+from service.domain.signature import SigningKey
+from service.setting_forms import Network
 
 PREFIX = "REFKEEP_"
 

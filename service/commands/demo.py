@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from pathlib import Path
+from secrets import token_bytes
 
 import click
 
+from service import setting_forms
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.opening import open_database
 from service.domain.credentials import Credentials, new_credentials, parse_token
+from service.domain.signature import SigningKey
 from service.ports.access import ApiKey, Scope
 from service.settings import Settings
 
 DEMO = "demo"
 _KEY_FILE = "dev-key"
+_SIGNING_KEY_FILE = "signing-key"
+
+
+def signing_key(settings: Settings) -> SigningKey:
+    """The key that signs URLs here, made at the first start and kept beside the development key."""
+    path = settings.data_dir / _SIGNING_KEY_FILE
+    if not path.exists():
+        _write_secret(path, f"dev:{b64encode(token_bytes(32)).decode()}")
+    try:
+        return setting_forms.signing_key(path.read_text("ascii").strip())
+    except ValueError as error:
+        raise click.ClickException(f"{path} holds no key of the form id:base64: remove it.") from error
 
 
 async def prepare_demo(settings: Settings, url: str) -> Credentials:

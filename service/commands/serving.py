@@ -57,7 +57,7 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
     from service.adapters.postgres.embedded import embedded_postgres
     from service.adapters.postgres.migration import migrate as apply
     from service.app import Deployment, create_app
-    from service.commands.demo import DEMO, greet, prepare_demo
+    from service.commands.demo import DEMO, greet, prepare_demo, signing_key
     from service.schemas.policy_file import load_policies
     from service.server import check_address
     from service.server import serve as run_server
@@ -72,5 +72,7 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
         if with_demo:
             credentials = asyncio.run(prepare_demo(settings, url))
             defaults = {credentials.id: DEMO}
+            keys = settings.signing_keys or (signing_key(settings),)
+            settings = msgspec.structs.replace(settings, signing_keys=keys)
             greet(settings, credentials)
         run_server(settings, partial(create_app, Deployment(settings, url, defaults)))

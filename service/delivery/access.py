@@ -24,6 +24,7 @@ class Reuse(Enum):
 
     IMMUTABLE = auto()
     BRIEF = auto()
+    SIGNED = auto()
     NEVER = auto()
 
 
@@ -60,6 +61,13 @@ def judge_media(media: MediaDescriptor | PurgedMedia | None) -> Grant | Refusal:
     if media.hold is not None:
         return _on_hold(media.hold)
     return Grant(media.content, Reuse.BRIEF if public else Reuse.NEVER, media)
+
+
+def judge_signed(media: MediaDescriptor | PurgedMedia | None) -> Grant | Refusal:
+    """Bytes by a ref whose address is signed: while it is live, whatever its visibility."""
+    if not isinstance(media, MediaDescriptor) or media.state is not RefState.LIVE:
+        return Refusal.NOT_FOUND
+    return Grant(media.content, Reuse.SIGNED, media) if media.hold is None else _on_hold(media.hold)
 
 
 def _on_hold(status: int) -> Refusal:

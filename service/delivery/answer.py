@@ -25,31 +25,40 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request for bytes, as far as delivery cares; `headers` by lower-case name, `path` as it was sent."""
+    """A request for bytes, as far as delivery cares; `headers` by lower-case name."""
 
     route: Route
     request_id: str
     method: str
-    path: str
+    sent_path: bytes
+    query: str
     headers: dict[str, str]
     timing: Timing = field(default_factory=Timing)
 
     @classmethod
     def of(cls, scope: Scope, route: Route, request_id: str) -> Request:
         """Read what delivery needs from `scope`."""
-        path = scope.get("raw_path") or scope["path"].encode()
-        return cls(route, request_id, scope["method"], quote(path, safe=_PATH), request_headers(scope))
+        sent_path = scope.get("raw_path") or scope["path"].encode()
+        query = scope["query_string"].decode("latin-1")
+        return cls(route, request_id, scope["method"], sent_path, query, request_headers(scope))
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent, fit for a problem document."""
+        return quote(self.sent_path, safe=_PATH)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A response: its body is at hand, or a stream that its sender closes.
 
-    `ranges` are those that are served; `fault` is the exception that this answer tells of, None where there was none.
+    `ranges` are those that are served, `cache_hit` says that no store was asked for them; `fault` is the exception that
+    this answer tells of, None where there was none.
     """
 
     status: int
     headers: Headers
     body: bytes | ByteStream = b""
     ranges: tuple[ByteRange, ...] = ()
+    cache_hit: bool = False
     fault: Exception | None = None

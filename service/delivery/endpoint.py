@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from time import perf_counter
+from uuid import UUID
 
 from service.delivery import headers as lines
-from service.delivery.access import Grant, Refusal, Reuse, judge_blob, judge_media
+from service.delivery.access import Grant, Refusal, Reuse
 from service.delivery.answer import Answer, Request
 from service.delivery.asgi import Headers, Receive, Scope, Send
 from service.delivery.conditional import Outcome, evaluate, range_applies
 from service.delivery.headers import EVERYWHERE, CrossOrigin
-from service.delivery.multipart import Layout, open_parts, open_range, open_whole
-from service.delivery.ranges import Selection, select
-from service.delivery.routes import BlobRoute, match
+from service.delivery.known import SMALL, Known, SmallBodies
+from service.delivery.multipart import Layout, open_parts, open_range, open_whole, read_all
+from service.delivery.permissions import Permissions
+from service.delivery.ranges import ByteRange, select
+from service.delivery.routes import match
 from service.delivery.sender import STALL_SECONDS, Sender, Sent
 from service.domain.errors import BytesCorrupt, ObjectMissing, RefkeepError
 from service.domain.health import Health
 from service.observability import DOWNLOAD, RequestObservation, observe_request
-from service.ports.descriptors import Descriptors
-from service.ports.storage import Storage
-
-Reader = Callable[[Mapping[str, str]], Awaitable[str | None]]
-"""From request headers (lower-case names) to the workspace whose bytes the caller may read, None where there is none.
-
-Raises `Unauthorized` for a bad key, or another `RefkeepError`: each is answered as its problem.
-"""
+from service.ports.storage import ByteStream, Storage
 
 Problem = Callable[[str, str, str], tuple[int, Headers, bytes]]
 """(code, detail, instance) → status, headers and body of an RFC 9457 document."""
@@ -47,10 +43,10 @@ class Delivery:
     take that for an absence. Who has the bytes already is told so: a 304 says nothing of the store.
     """
 
-    descriptors: Descriptors
+    permissions: Permissions
     storage: Storage
-    reader: Reader
     problem: Problem
+    bodies: SmallBodies = field(default_factory=SmallBodies)
     cross_origin: CrossOrigin = EVERYWHERE
     stall_seconds: float = STALL_SECONDS
 
@@ -83,25 +79,13 @@ class Delivery:
             allowed = request.route.allow
             detail = f"{request.method} is not allowed here; {allowed} are."
             return self._refuse(request, "method-not-allowed", detail, [(b"allow", allowed.encode())])
-        found = await self._find(request)
+        found = await self.permissions.judge(request)
         if isinstance(found, Refusal):
             return self._refuse(request, *_REFUSALS[found])
         return await self._represent(request, found)
 
-    async def _find(self, request: Request) -> Grant | Refusal:
-        started = perf_counter()
-        workspace = await self.reader(request.headers)
-        route = request.route
-        try:
-            if isinstance(route, BlobRoute):
-                name = route.sha256
-                return judge_blob(None if name is None else await self.descriptors.of_blob(name, workspace))
-            ref_id = route.ref_id
-            return judge_media(None if ref_id is None else await self.descriptors.of_ref(ref_id, workspace))
-        finally:
-            request.timing.db = perf_counter() - started
-
-    async def _represent(self, request: Request, grant: Grant) -> Answer:
+    async def _represent(self, request: Request, known: Known) -> Answer:
+        grant = known.grant
         current = lines.validators(grant)
         outcome = evaluate(request.headers, current)
         if outcome is Outcome.FAILED:
@@ -110,33 +94,48 @@ class Delivery:
             return Answer(304, self._complete(request, grant, lines.caching(grant)))
         _require_health(grant)
         if request.method == "HEAD":
-            return Answer(200, self._complete(request, grant, lines.whole(grant)))
+            return Answer(200, self._complete(request, grant, known.headers))
         counts = range_applies(request.headers.get("if-range"), current)
         selection = select(request.headers.get("range") if counts else None, grant.content.size)
-        if selection is not None and not selection:
+        if selection is None:
+            return await self._open_whole(request, known)
+        if not selection:
             size = grant.content.size
             detail = f"No byte of the {size} here lies in that range."
             return self._refuse(request, "range-not-satisfiable", detail, lines.unsatisfiable(size))
-        return await self._open(request, grant, selection)
+        return await self._open_ranges(request, grant, selection)
 
-    async def _open(self, request: Request, grant: Grant, selection: Selection) -> Answer:
-        """Open what was asked for: here a missing object or a silent store can still be told from an answer."""
-        content, started = grant.content, perf_counter()
-        if selection is None:
-            answer = Answer(200, lines.whole(grant), await open_whole(self.storage, content))
-        elif len(selection) == 1:
-            body = await open_range(self.storage, content, selection[0])
-            answer = Answer(206, lines.partial(grant, selection[0]), body, selection)
-        else:
-            layout = Layout(content, selection)
-            headers = lines.multipart(grant, layout.boundary, layout.size)
-            answer = Answer(206, headers, await open_parts(self.storage, layout), selection)
+    # Bodies are opened before the answer begins: here a missing object or a silent store can still be told from it.
+
+    async def _open_whole(self, request: Request, known: Known) -> Answer:
+        content, started = known.grant.content, perf_counter()
+        body: bytes | ByteStream | None = self.bodies.get(content.storage_key)
+        cache_hit = body is not None
+        if body is None:
+            body = await open_whole(self.storage, content)
+            if content.size <= SMALL:
+                body = await read_all(body)
+                self.bodies.add(content.storage_key, body)
         request.timing.storage = perf_counter() - started
-        return replace(answer, headers=self._complete(request, grant, answer.headers))
+        return Answer(200, self._complete(request, known.grant, known.headers), body, cache_hit=cache_hit)
+
+    async def _open_ranges(self, request: Request, grant: Grant, ranges: tuple[ByteRange, ...]) -> Answer:
+        content, started = grant.content, perf_counter()
+        if len(ranges) == 1:
+            body: ByteStream = await open_range(self.storage, content, ranges[0])
+            headers = lines.partial(grant, ranges[0])
+        else:
+            layout = Layout(content, ranges)
+            body = await open_parts(self.storage, layout)
+            headers = lines.multipart(grant, layout.boundary, layout.size)
+        request.timing.storage = perf_counter() - started
+        return Answer(206, self._complete(request, grant, headers), body, ranges)
 
     def _complete(self, request: Request, grant: Grant, headers: Headers) -> Headers:
         """Add what depends on the request; a cache would replay timings and ids of an immutable answer to everyone."""
         shared = [*headers, *self.cross_origin.headers(request.headers.get("origin"))]
+        if grant.reuse is Reuse.SIGNED:
+            shared.append(lines.signed(self.permissions.seconds_left(request)))
         if grant.reuse is Reuse.IMMUTABLE:
             return shared
         timing = request.timing
@@ -162,10 +161,11 @@ def _record(observation: RequestObservation, request: Request, answer: Answer, s
     """Put on record what was asked for and what became of it; a response that broke off tells of that alone."""
     if (failure := sent.failure or answer.fault) is not None:
         observation.note_failure(failure)
-    route = request.route
-    asked = ("sha256", route.sha256) if isinstance(route, BlobRoute) else ("media_id", route.ref_id)
-    if asked[1] is not None:
-        observation.note(**{asked[0]: str(asked[1])})
+    name = request.route.name
+    if name is not None:
+        observation.note(**{"media_id" if isinstance(name, UUID) else "sha256": str(name)})
+    if answer.status in {200, 206} and request.method == "GET":
+        observation.note(cache_hit=answer.cache_hit)
     if answer.ranges:
         observation.note(range=",".join(f"{part.first}-{part.last}" for part in answer.ranges))
     observation.complete(answer.status, response_bytes=sent.size)

@@ -13,11 +13,13 @@ from service.delivery.disposition import content_disposition
 from service.delivery.httpdate import format_http_date
 from service.delivery.ranges import ByteRange
 
-_CACHE_CONTROL = {
-    Reuse.IMMUTABLE: b"public, max-age=31536000, immutable, no-transform",
-    Reuse.BRIEF: b"public, max-age=300, no-transform",
-    Reuse.NEVER: b"private, no-store",
+_KEPT: dict[Reuse, Headers] = {
+    Reuse.IMMUTABLE: [(b"cache-control", b"public, max-age=31536000, immutable, no-transform")],
+    Reuse.BRIEF: [(b"cache-control", b"public, max-age=300, no-transform")],
+    Reuse.SIGNED: [],  # depends on the time: see `signed`
+    Reuse.NEVER: [(b"cache-control", b"private, no-store")],
 }
+_SIGNED_MOST_SECONDS = 300
 _GUARDS: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; sandbox"),
@@ -76,7 +78,7 @@ def caching(grant: Grant) -> Headers:
     tags = [f"blob-{sha256}", *([f"ref-{grant.media.ref_id}"] if grant.media else [])]
     headers = [
         (b"etag", f'"{sha256}"'.encode()),
-        (b"cache-control", _CACHE_CONTROL[grant.reuse]),
+        *_KEPT[grant.reuse],
         (b"cache-tag", ",".join(tags).encode()),
         (b"surrogate-key", " ".join(tags).encode()),
         *_GUARDS,
@@ -115,6 +117,12 @@ def refusing(problem: Iterable[tuple[bytes, bytes]]) -> Headers:
     ours = [(b"cache-control", b"no-store"), *_GUARDS, _SHARED]
     names = {name for name, _ in ours}
     return [*((name, value) for name, value in problem if name.lower() not in names), *ours]
+
+
+def signed(seconds_left: float) -> tuple[bytes, bytes]:
+    """Return how long the answer to a signed address may be kept, by its asker alone."""
+    age = max(min(int(seconds_left), _SIGNED_MOST_SECONDS), 0)
+    return (b"cache-control", f"private, max-age={age}, no-transform".encode())
 
 
 def server_timing(db_seconds: float, storage_seconds: float, total_seconds: float) -> tuple[bytes, bytes]:

@@ -102,6 +102,17 @@ async def open_parts(storage: Storage, layout: Layout) -> PartsStream:
     return PartsStream(layout, storage, await open_range(storage, layout.content, layout.ranges[0]))
 
 
+async def read_all(stream: ByteStream) -> bytes:
+    """Read a stream to its end and close it; raises `StorageUnavailable` where it ends short of its size."""
+    try:
+        body = b"".join([chunk async for chunk in stream])
+    finally:
+        await stream.aclose()
+    if len(body) != stream.size:
+        raise StorageUnavailable("The store ended before the object did.")
+    return body
+
+
 async def _of_size(stream: ByteStream, size: int) -> ByteStream:
     if stream.size == size:
         return stream

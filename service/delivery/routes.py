@@ -22,6 +22,11 @@ class BlobRoute:
     template: str = "/blobs/{sha256}"
     allow: str = "DELETE, GET, HEAD, OPTIONS, PUT"
 
+    @property
+    def name(self) -> Sha256 | None:
+        """What is asked for."""
+        return self.sha256
+
 
 @dataclass(frozen=True, slots=True)
 class MediaRoute:
@@ -30,6 +35,11 @@ class MediaRoute:
     ref_id: UUID | None
     template: str = "/media/{ref_id}/file"
     allow: str = "GET, HEAD, OPTIONS"
+
+    @property
+    def name(self) -> UUID | None:
+        """What is asked for."""
+        return self.ref_id
 
 
 Route = BlobRoute | MediaRoute

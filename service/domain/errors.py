@@ -447,6 +447,15 @@ class ReadOnly(RefkeepError):
         super().__init__("The service is read-only for now: nothing was changed.")
 
 
+class SigningDisabled(RefkeepError):
+    """The service has no key to sign with."""
+
+    code = "signing-disabled"
+
+    def __init__(self) -> None:
+        super().__init__("This service signs no URLs: REFKEEP_SIGNING_KEYS is not set.")
+
+
 class Unavailable(RefkeepError):
     """The database does not answer, or something else holds a lock for too long; a retry may succeed."""
 

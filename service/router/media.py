@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -30,9 +31,15 @@ from service.router.intake import (
 )
 from service.router.presenting import present_ref
 from service.router.use_cases import UseCases
-from service.schemas.requests import ListQuery, RestoreRequest, RevisionRequest
+from service.schemas.requests import (
+    MAX_REF_IDS,
+    ListQuery,
+    RestoreRequest,
+    RevisionRequest,
+    SignListRequest,
+    SignRequest,
+)
 
-MAX_REF_IDS = 100
 _WORD = r"[a-z0-9][a-z0-9!#$&^_.+-]*"  # RFC 6838 §4.2
 _MEDIA_TYPE = re.compile(rf"{_WORD}/({_WORD}|\*)")
 
@@ -125,6 +132,27 @@ async def purge_media(request: HttpRequest, use: UseCases, ref_id: str) -> Respo
     return respond_to(await use.purge_media(command, claim_of(request, present)), present)
 
 
+@post("/media/{ref_id:str}/sign", status_code=200, operation="media.sign")
+async def sign_media(request: HttpRequest, use: UseCases, ref_id: str) -> Response[bytes]:
+    """Make an address that shows the bytes to whoever has it."""
+    caller = await use.callers.require(request.headers, Scope.READ)
+    named = _ref_id(ref_id)
+    asked = await read_command(request, SignRequest, empty=SignRequest())
+    signed = await use.sign_media(caller.workspace, named, timedelta(seconds=asked.expires_in))
+    return respond(answer(200, use.present.signed(signed)))
+
+
+@post("/media/sign", status_code=200, operation="media.sign")
+async def sign_media_list(request: HttpRequest, use: UseCases) -> Response[bytes]:
+    """Make such addresses for many refs."""
+    caller = await use.callers.require(request.headers, Scope.READ)
+    asked = await read_command(request, SignListRequest)
+    lifetime = timedelta(seconds=asked.expires_in)
+    return respond(
+        answer(200, use.present.signed_list(await use.sign_media_list(caller.workspace, asked.ref_ids, lifetime)))
+    )
+
+
 def revision_of(asked: RevisionRequest) -> Revision:
     """What the request changes. Raises `BadName` for text that cannot be shown."""
     texts = {name: getattr(asked, name) for name in ("filename", "alt", "owner")}
@@ -165,4 +193,13 @@ def _ref_id(text: str) -> UUID:
     return ref_id
 
 
-HANDLERS = [get_media_list, get_media, patch_media, delete_media, restore_media, purge_media]
+HANDLERS = [
+    get_media_list,
+    get_media,
+    patch_media,
+    delete_media,
+    restore_media,
+    purge_media,
+    sign_media,
+    sign_media_list,
+]

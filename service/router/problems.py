@@ -62,6 +62,7 @@ PROBLEMS = {
     "internal": Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke here"),
     "blob-missing": Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The bytes are missing from the store"),
     "unavailable": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not available now", retryable=True),
+    "signing-disabled": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "No URLs are signed here"),
     "read-only": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "No writes for now", retryable=True),
     "storage-unavailable": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The store does not answer", retryable=True),
     "quota-exceeded": Problem(HTTPStatus.INSUFFICIENT_STORAGE, "The workspace's quota is used up"),

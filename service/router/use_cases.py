@@ -29,6 +29,8 @@ from service.application.release_slot import ReleaseSlot
 from service.application.reorder_role import ReorderRole
 from service.application.restore_media import RestoreMedia
 from service.application.revise_media import ReviseMedia
+from service.application.sign_media import SignMedia
+from service.application.sign_media_list import SignMediaList
 from service.application.upload_blob import UploadBlob
 from service.domain.policy import Policies
 from service.router.callers import Callers
@@ -65,6 +67,8 @@ class UseCases:
     revise_media: ReviseMedia
     restore_media: RestoreMedia
     purge_media: PurgeMedia
+    sign_media: SignMedia
+    sign_media_list: SignMediaList
     list_events: ListEvents
     explain_blob: ExplainBlob
     place_hold: PlaceHold

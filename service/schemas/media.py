@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
 
+from service.application.signing import SignedFile
 from service.domain.blob import Blob
 from service.domain.event import DecisionKind
 from service.domain.policy import Visibility
@@ -107,6 +109,20 @@ class MediaList(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class SignedUrl(msgspec.Struct, frozen=True):
+    """An address that shows a ref's bytes to whoever has it, with GET or HEAD, until `expires_at`."""
+
+    ref_id: UUID
+    url: str
+    expires_at: TimeText
+
+
+class SignedUrlList(msgspec.Struct, frozen=True):
+    """The addresses of those refs that are there, in the order asked."""
+
+    items: list[SignedUrl]
+
+
 @dataclass(frozen=True, slots=True)
 class Presenter:
     """Domain values to documents. `public_url` starts every link, empty where the service does not know its address."""
@@ -161,6 +177,14 @@ class Presenter:
     def media_list(self, page: MediaPage) -> MediaList:
         """A page of the catalogue."""
         return MediaList([self.ref(ref) for ref in page.items], page.next_cursor)
+
+    def signed(self, file: SignedFile) -> SignedUrl:
+        """A signed address."""
+        return SignedUrl(file.ref_id, f"{self.public_url}{file.target}", rfc3339(file.expires_at))
+
+    def signed_list(self, files: Sequence[SignedFile]) -> SignedUrlList:
+        """Signed addresses."""
+        return SignedUrlList([self.signed(file) for file in files])
 
     def blob_result(self, outcome: BlobOutcome) -> BlobResult:
         """The answer to an upload."""

@@ -14,6 +14,8 @@ from service.schemas.texts import HashText
 
 MAX_HASHES = 1000
 MAX_PAGE = 500
+MAX_REF_IDS = 100
+MAX_SIGNED_SECONDS = 7 * 24 * 3600
 Filename = Annotated[str, msgspec.Meta(max_length=255)]
 Owner = Annotated[str, msgspec.Meta(max_length=200)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_POSITION)]
@@ -72,6 +74,18 @@ class RevisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alt: Text | UnsetType | None = UNSET
     owner: Owner | UnsetType | None = UNSET
     visibility: Visibility | UnsetType | None = UNSET
+
+
+class SignRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the address holds, in seconds; the end is rounded up to full 5 minutes."""
+
+    expires_in: Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNED_SECONDS)] = 3600
+
+
+class SignListRequest(SignRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whose files to sign."""
+
+    ref_ids: Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=MAX_REF_IDS)]
 
 
 class RestoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

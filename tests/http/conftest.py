@@ -33,6 +33,9 @@ media_types = ["text/plain"]
 """
 
 
+SIGNING_KEY = "2026:c2lnbmVkIGJ5IHRoZSB0ZXN0cw=="
+
+
 @pytest.fixture(scope="session")
 def yard(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Yard:
     """Where services are started."""
@@ -41,8 +44,8 @@ def yard(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def service(yard: Yard) -> Iterator[Refkeep]:
-    """The service with its defaults, on a folder."""
-    with yard.running() as started:
+    """The service with its defaults and a key to sign with, on a folder."""
+    with yard.running(SIGNING_KEYS=SIGNING_KEY) as started:
         yield started
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from email import message_from_bytes
 from hashlib import sha256
 from pathlib import Path
-from random import Random
 from typing import Any
-from uuid import UUID
 
 import anyio
 import pytest
@@ -21,143 +18,31 @@ from service.adapters.memory.storage import MemoryStorage
 from service.delivery.asgi import Message
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
+from service.delivery.known import SMALL
 from service.delivery.sender import PIECE
-from service.domain.blob import Sha256, parse_sha256
-from service.domain.errors import StorageUnavailable, Unauthorized
+from service.domain.blob import parse_sha256
+from service.domain.errors import StorageUnavailable
 from service.domain.policy import Visibility
 from service.domain.ref import RefState
 from service.observability import connect, outlets
-from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
-from service.ports.storage import ByteStream, Storage
-from service.router.problems import problem_answer
+from service.ports.descriptors import PurgedMedia, ServableBytes
+from service.ports.storage import ByteStream
+from tests.parts.desk import (
+    BAD,
+    FILE,
+    MIB,
+    OURS,
+    REF_ID,
+    Desk,
+    Response,
+    call,
+    desk_on,
+    noise,
+    scope_of,
+    stays,
+)
 
 pytestmark = pytest.mark.anyio
-
-MIB = 1024 * 1024
-REF_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
-FILE = f"/media/{REF_ID}/file"
-CREATED = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
-OURS, BAD = {"authorization": "Bearer ours"}, {"authorization": "Bearer bad"}
-
-
-@dataclass
-class KnownDescriptors:
-    """Descriptors in dictionaries: blobs with the workspaces that hold them, refs with the workspace that owns them."""
-
-    blobs: dict[Sha256, tuple[BlobDescriptor, set[str]]] = field(default_factory=dict)
-    refs: dict[UUID, tuple[MediaDescriptor | PurgedMedia, str]] = field(default_factory=dict)
-
-    async def of_blob(self, sha256: Sha256, workspace: str | None) -> BlobDescriptor | None:
-        if sha256 not in self.blobs:
-            return None
-        blob, holders = self.blobs[sha256]
-        return replace(blob, held=workspace in holders)
-
-    async def of_ref(self, ref_id: UUID, workspace: str | None) -> MediaDescriptor | PurgedMedia | None:
-        if ref_id not in self.refs:
-            return None
-        media, owner = self.refs[ref_id]
-        return replace(media, owned=workspace == owner)
-
-
-async def reader(headers: Mapping[str, str]) -> str | None:
-    if headers.get("authorization") == BAD["authorization"]:
-        raise Unauthorized
-    return {"Bearer ours": "ours", "Bearer theirs": "theirs"}.get(headers.get("authorization", ""))
-
-
-@dataclass
-class Response:
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    complete: bool = False
-    path: Path | None = None
-
-    def take(self, message: Message) -> None:
-        match message["type"]:
-            case "http.response.start":
-                names = [name for name, _ in message["headers"]]
-                assert len(names) == len(set(names)), "a header stands twice"
-                self.status = message["status"]
-                self.headers = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
-            case "http.response.pathsend":
-                self.path, self.complete = Path(message["path"]), True
-                self.body = self.path.read_bytes()
-            case "http.response.body":
-                assert not self.complete, "bytes after the end"
-                self.body += message.get("body", b"")
-                self.complete = not message.get("more_body", False)
-
-
-def scope_of(method: str, path: str, headers: Mapping[str, str], **more: Any) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "http_version": "1.1",
-        "scheme": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
-        "extensions": {},
-        **more,
-    }
-
-
-async def stays() -> Message:
-    """Receive from a client that sends nothing more and does not go away."""
-    await anyio.sleep_forever()
-    raise AssertionError
-
-
-async def call(
-    delivery: Delivery, path: str, headers: Mapping[str, str] | None = None, method: str = "GET", **more: Any
-) -> Response:
-    response = Response()
-
-    async def send(message: Message) -> None:
-        response.take(message)
-
-    await delivery(scope_of(method, path, headers or {}, **more), stays, send)
-    return response
-
-
-@dataclass
-class Desk:
-    """A delivery with what it serves from."""
-
-    storage: Storage
-    descriptors: KnownDescriptors
-    delivery: Delivery
-
-    async def add(self, content: bytes, *, public: bool = True, media_type: str = "image/png") -> str:
-        """Store `content`, held by the workspace `ours`; return its path."""
-        name = parse_sha256(sha256(content).hexdigest())
-        served = ServableBytes(name, len(content), media_type, f"{name[:2]}/{name[2:4]}/{name}.{REF_ID}")
-        staged = await self.storage.stage()
-        await staged.write(content)
-        await staged.commit(served.storage_key)
-        self.describe(served, public=public)
-        return f"/blobs/{name}"
-
-    def describe(self, content: ServableBytes, *, public: bool = True) -> str:
-        self.descriptors.blobs[content.sha256] = (BlobDescriptor(content, public, held=False), {"ours"})
-        return f"/blobs/{content.sha256}"
-
-    async def add_media(
-        self, visibility: Visibility = Visibility.PUBLIC, state: RefState = RefState.LIVE, content: bytes = b"abc"
-    ) -> str:
-        path = await self.add(content, public=False)
-        served = self.descriptors.blobs[parse_sha256(path.removeprefix("/blobs/"))][0].content
-        media = MediaDescriptor(REF_ID, served, visibility, state, False, "für.png", CREATED)
-        self.descriptors.refs[REF_ID] = (media, "ours")
-        return FILE
-
-
-def desk_on(storage: Storage, **options: Any) -> Desk:
-    descriptors = KnownDescriptors()
-    return Desk(storage, descriptors, Delivery(descriptors, storage, reader, problem_answer, **options))
 
 
 @pytest.fixture(params=["memory", "filesystem"])
@@ -185,10 +70,6 @@ def lines() -> Iterator[Lines]:
     connect(trace.get_tracer("test"), metrics.get_meter("test"), kept)
     yield kept
     connect(before.tracer, metrics.get_meter("refkeep"), before.log)
-
-
-def noise(size: int) -> bytes:
-    return Random(size).randbytes(size)
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -464,8 +345,7 @@ def broken() -> Iterator[bytes]:
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("size", [1000, 10 * MIB])
-@pytest.mark.parametrize(
+BREAKS = pytest.mark.parametrize(
     ("chunks", "error_type"),
     [
         (lambda: iter([bytes(10)]), "storage_unavailable"),
@@ -474,6 +354,10 @@ def broken() -> Iterator[bytes]:
         (broken, "internal"),
     ],
 )
+
+
+@BREAKS
+@pytest.mark.parametrize("size", [SMALL + 1, 10 * MIB])
 async def test_a_short_stream_never_looks_complete(
     chunks: Callable[[], Iterator[bytes]], size: int, error_type: str, lines: Lines
 ) -> None:
@@ -483,6 +367,20 @@ async def test_a_short_stream_never_looks_complete(
     assert response.headers["content-length"] == str(size)
     assert store.closed == store.opened == 1
     assert [(line["outcome"], line["error_type"]) for line in lines.ended] == [("error", error_type)]
+
+
+@BREAKS
+async def test_a_small_blob_that_cannot_be_read_is_a_problem_and_remembered_nowhere(
+    chunks: Callable[[], Iterator[bytes]], error_type: str, lines: Lines
+) -> None:
+    store = Faulty(1000, chunks)
+    delivery, path = faulty_desk(store, 1000)
+    for asked in (1, 2):
+        response = await call(delivery, path)
+        assert (response.status, response.complete) == (503 if error_type == "storage_unavailable" else 500, True)
+        assert response.headers["cache-control"] == "no-store"
+        assert store.closed == store.opened == asked
+    assert [(line["outcome"], line["error_type"]) for line in lines.ended] == [("error", error_type)] * 2
 
 
 async def test_an_object_of_another_size_is_a_fault_and_never_half_an_answer() -> None:

@@ -17,6 +17,8 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from service.delivery.endpoint import Delivery
+from service.delivery.known import KnownGrants
+from service.delivery.permissions import Permissions
 from service.domain.blob import Sha256
 from service.ports.descriptors import BlobDescriptor, ServableBytes
 from service.ports.storage import ByteStream
@@ -86,7 +88,8 @@ async def nobody(headers: Mapping[str, str]) -> None:
 @asynccontextmanager
 async def serving(store: Zeros, **options: float) -> AsyncIterator[int]:
     """Serve `store` on a free port of the loopback."""
-    delivery = Delivery(OneBlob(), store, nobody, problem_answer, **options)  # type: ignore[arg-type] # opens only
+    permissions = Permissions(OneBlob(), nobody, KnownGrants(1))
+    delivery = Delivery(permissions, store, problem_answer, **options)  # type: ignore[arg-type] # opens only
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -36,6 +37,13 @@ def public_cover(acme: Caller) -> tuple[str, str]:
     return ref["blob"]["sha256"], f"/media/{ref['ref_id']}/file"
 
 
+def await_status(caller: Caller, path: str, status: int) -> None:
+    """Ask until it is answered so: a replica may serve on what it knew, for DESCRIPTOR_TTL (1 s)."""
+    deadline = monotonic() + 5
+    while caller.http.get(path).status_code != status:
+        assert monotonic() < deadline, "waited in vain"
+
+
 # --- holds ------------------------------------------------------------------------------------------------------------
 
 
@@ -46,6 +54,7 @@ def test_bytes_on_hold_are_not_served_in_any_way(
     name, file = public_cover(acme)
     etag = acme.http.get(f"/blobs/{name}").headers["etag"]
     assert hold(operator, name, kind=kind)["status"] == status
+    await_status(acme, f"/blobs/{name}", status)
     for path in (f"/blobs/{name}", file):
         for headers in ({}, {"range": "bytes=0-1"}, {"range": "bytes=0-0,2-2"}, {"if-none-match": etag}):
             problem(acme.http.get(path, headers=headers), status, code)

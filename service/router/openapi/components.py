@@ -20,7 +20,16 @@ from service.schemas.batch import (
 )
 from service.schemas.events import EventData
 from service.schemas.feed import EventPage
-from service.schemas.media import BlobMeta, BlobResult, MediaList, RefDocument, RefList, RefResult
+from service.schemas.media import (
+    BlobMeta,
+    BlobResult,
+    MediaList,
+    RefDocument,
+    RefList,
+    RefResult,
+    SignedUrl,
+    SignedUrlList,
+)
 from service.schemas.operators import HoldDocument, HoldRequest, Quota, ReasonsDocument, WorkspaceDocument
 from service.schemas.policies import PolicyDocument
 from service.schemas.requests import (
@@ -31,6 +40,8 @@ from service.schemas.requests import (
     OrderRequest,
     RestoreRequest,
     RevisionRequest,
+    SignListRequest,
+    SignRequest,
 )
 
 Json = dict[str, Any]
@@ -64,6 +75,10 @@ DOCUMENTS = (
     RestoreOperation,
     RestoreRequest,
     RevisionRequest,
+    SignedUrl,
+    SignedUrlList,
+    SignListRequest,
+    SignRequest,
     WorkspaceDocument,
 )
 _PROBLEM: Json = {

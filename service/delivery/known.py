@@ -1,0 +1,93 @@
+"""What delivery remembers: permissions for a moment, the bytes of small blobs for as long as they are asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from time import monotonic
+from uuid import UUID
+
+from service.delivery.access import Grant
+from service.delivery.asgi import Headers
+from service.domain.blob import Sha256
+
+SMALL = 64 * 1024
+"""Blobs of up to so many bytes are remembered whole."""
+
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+class Asker(Enum):
+    """Who asks without a key."""
+
+    ANYONE = auto()
+    SIGNED = auto()
+
+
+Asked = tuple[Sha256 | UUID, str | Asker]
+"""A blob by its hash or a ref by its id, and who asks: a workspace by its slug, or nobody in particular."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A grant with the headers of its 200, as far as they do not depend on the request."""
+
+    grant: Grant
+    headers: Headers
+    until: float
+
+
+class KnownGrants:
+    """Grants of the last `ttl` seconds, the latest `most` of them. An absence or a refusal is never remembered.
+
+    So what was attached a moment ago is served at once everywhere, while a hold or a release takes up to `ttl`.
+    """
+
+    def __init__(self, ttl: float, clock: Callable[[], float] = monotonic, most: int = 20_000) -> None:
+        self._ttl, self._clock, self._most = ttl, clock, most
+        self._known: OrderedDict[Asked, Known] = OrderedDict()
+
+    def get(self, asked: Asked) -> Known | None:
+        """What was granted on this question, None where that is not known or too long ago."""
+        known = self._known.get(asked)
+        return known if known is not None and known.until > self._clock() else None
+
+    def now(self) -> float:
+        """The time that `add` wants: take it before the facts are asked for."""
+        return self._clock()
+
+    def add(self, asked: Asked, grant: Grant, headers: Headers, since: float) -> Known:
+        """Remember a grant whose facts were asked for at `since`."""
+        known = Known(grant, headers, since + self._ttl)
+        self._known[asked] = known
+        self._known.move_to_end(asked)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return known
+
+
+class SmallBodies:
+    """Bytes by storage key, 64 MiB of those asked for last: a key is never used for other bytes."""
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._most_bytes, self._bytes = most_bytes, 0
+        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, key: str) -> bytes | None:
+        """The bytes, if they are at hand."""
+        body = self._bodies.get(key)
+        if body is not None:
+            self._bodies.move_to_end(key)
+        return body
+
+    def add(self, key: str, body: bytes) -> None:
+        """Remember the whole bytes of an object."""
+        if key in self._bodies:
+            return
+        self._bodies[key] = body
+        self._bytes += len(body)
+        while self._bytes > self._most_bytes:
+            _, oldest = self._bodies.popitem(last=False)
+            self._bytes -= len(oldest)

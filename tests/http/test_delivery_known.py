@@ -1,0 +1,153 @@
+"""What delivery remembers, and what it never does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service.adapters.memory.storage import MemoryStorage, MemoryStream
+from service.delivery.access import Grant, Reuse
+from service.delivery.known import SMALL, KnownGrants, SmallBodies
+from service.domain.blob import parse_sha256
+from service.domain.policy import Visibility
+from service.domain.ref import RefState
+from tests.parts.desk import FILE, OURS, REF_ID, Desk, call, desk_on, noise
+
+pytestmark = pytest.mark.anyio
+
+TTL = 1.0
+
+
+class Clock:
+    """A clock that tests move."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class CountingStorage(MemoryStorage):
+    """Knows how often it was asked for bytes."""
+
+    opened = 0
+
+    async def open(self, key: str, offset: int = 0, length: int | None = None) -> MemoryStream:
+        self.opened += 1
+        return await super().open(key, offset, length)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[CountingStorage]:
+    storage = CountingStorage(tmp_path)
+    await storage.aopen()
+    yield storage
+    await storage.aclose()
+
+
+@pytest.fixture
+def desk(storage: CountingStorage, clock: Clock) -> Desk:
+    return desk_on(storage, KnownGrants(TTL, clock))
+
+
+async def status(desk: Desk, path: str, headers: dict[str, str] | None = None) -> int:
+    return (await call(desk.delivery, path, headers=headers)).status
+
+
+@pytest.mark.parametrize(("hold", "then"), [(404, 404), (451, 451)])
+async def test_a_hold_reaches_everyone_within_the_time_to_live(desk: Desk, clock: Clock, hold: int, then: int) -> None:
+    path = await desk.add(b"abc")
+    assert await status(desk, path) == 200
+    name = parse_sha256(path.removeprefix("/blobs/"))
+    blob, holders = desk.descriptors.blobs[name]
+    desk.descriptors.blobs[name] = (replace(blob, hold=hold), holders)
+    for headers in ({}, {"range": "bytes=0-1"}, {"if-none-match": "*"}):
+        clock.now += TTL
+        assert await status(desk, path, headers) == then
+
+
+async def test_what_was_granted_is_not_asked_again_within_the_time_to_live(desk: Desk, clock: Clock) -> None:
+    path = await desk.add(b"abc")
+    assert await status(desk, path) == 200
+    desk.descriptors.blobs.clear()
+    clock.now += TTL * 0.99
+    assert await status(desk, path) == 200
+    clock.now += TTL * 0.02
+    assert await status(desk, path) == 404
+
+
+async def test_an_absence_is_never_remembered(desk: Desk) -> None:
+    content = noise(9)
+    elsewhere = await desk.add(content)
+    known = dict(desk.descriptors.blobs)
+    desk.descriptors.blobs.clear()
+    assert await status(desk, elsewhere) == 404
+    desk.descriptors.blobs.update(known)
+    assert await status(desk, elsewhere) == 200
+
+
+async def test_a_refusal_is_never_remembered(desk: Desk) -> None:
+    path = await desk.add(b"abc", public=False)
+    assert await status(desk, path) == 404
+    desk.describe(desk.descriptors.blobs[parse_sha256(path.removeprefix("/blobs/"))][0].content, public=True)
+    assert await status(desk, path) == 200
+
+
+async def test_what_one_workspace_may_have_is_not_granted_to_another(desk: Desk) -> None:
+    path = await desk.add(b"abc", public=False)
+    assert await status(desk, path, OURS) == 200
+    assert await status(desk, path) == 404
+    assert await status(desk, path, {"authorization": "Bearer theirs"}) == 404
+    assert await status(desk, path, OURS) == 200
+
+
+async def test_a_released_ref_ends_within_the_time_to_live(desk: Desk, clock: Clock) -> None:
+    await desk.add_media()
+    assert await status(desk, FILE) == 200
+    await desk.add_media(Visibility.PUBLIC, RefState.TRASHED)
+    clock.now += TTL
+    assert await status(desk, FILE) == 404
+    assert REF_ID in desk.descriptors.refs
+
+
+@pytest.mark.parametrize(("size", "reads"), [(0, 1), (1, 1), (SMALL, 1), (SMALL + 1, 3)])
+async def test_a_small_blob_is_read_once(desk: Desk, storage: CountingStorage, size: int, reads: int) -> None:
+    content = noise(size)
+    path = await desk.add(content)
+    for _ in range(3):
+        assert (await call(desk.delivery, path)).body == content
+    assert storage.opened == reads
+
+
+async def test_a_range_of_a_remembered_blob_is_exact(desk: Desk) -> None:
+    content = noise(1000)
+    path = await desk.add(content)
+    await call(desk.delivery, path)
+    assert (await call(desk.delivery, path, headers={"range": "bytes=10-19"})).body == content[10:20]
+
+
+async def test_the_bytes_remembered_are_bounded_and_those_asked_for_last() -> None:
+    bodies = SmallBodies(most_bytes=30)
+    for key in "abc":
+        bodies.add(key, key.encode() * 10)
+    assert bodies.get("a") == b"a" * 10
+    bodies.add("d", b"d" * 10)
+    assert bodies.get("b") is None
+    assert [bodies.get(key) is not None for key in "acd"] == [True, True, True]
+
+
+async def test_the_grants_remembered_are_bounded(desk: Desk) -> None:
+    grants = KnownGrants(TTL, most=2)
+    path = await desk.add(b"abc")
+    content = desk.descriptors.blobs[parse_sha256(path.removeprefix("/blobs/"))][0].content
+    for workspace in "abc":
+        grants.add((content.sha256, workspace), Grant(content, Reuse.NEVER), [], grants.now())
+    assert [grants.get((content.sha256, workspace)) is not None for workspace in "abc"] == [False, True, True]
