@@ -79,7 +79,13 @@ class Delivery:
             allowed = request.route.allow
             detail = f"{request.method} is not allowed here; {allowed} are."
             return self._refuse(request, "method-not-allowed", detail, [(b"allow", allowed.encode())])
-        found = await self.permissions.judge(request)
+        try:
+            return await self._serve(request, anew=False)
+        except ObjectMissing:  # what was remembered may be over: bytes that went and came again are another object
+            return await self._serve(request, anew=True)
+
+    async def _serve(self, request: Request, *, anew: bool) -> Answer:
+        found = await self.permissions.judge(request, anew=anew)
         if isinstance(found, Refusal):
             return self._refuse(request, *_REFUSALS[found])
         return await self._represent(request, found)

@@ -12,6 +12,7 @@ from uuid import UUID
 from service.delivery.access import Grant
 from service.delivery.asgi import Headers
 from service.domain.blob import Sha256
+from service.domain.health import Health
 
 SMALL = 64 * 1024
 """Blobs of up to so many bytes are remembered whole."""
@@ -59,8 +60,10 @@ class KnownGrants:
         return self._clock()
 
     def add(self, asked: Asked, grant: Grant, headers: Headers, since: float) -> Known:
-        """Remember a grant whose facts were asked for at `since`."""
+        """Remember a grant whose facts were asked for at `since`; bytes that wait to be healed are not remembered."""
         known = Known(grant, headers, since + self._ttl)
+        if grant.content.health is not Health.OK:
+            return known
         self._known[asked] = known
         self._known.move_to_end(asked)
         if len(self._known) > self._most:

@@ -34,8 +34,10 @@ class Permissions:
     signatures: Signatures = field(default_factory=Signatures)
     clock: Callable[[], float] = time
 
-    async def judge(self, request: Request) -> Known | Refusal:
-        """What may be sent. A signature that does not hold is a refusal, whatever a key or everyone may see.
+    async def judge(self, request: Request, *, anew: bool = False) -> Known | Refusal:
+        """What may be sent, `anew` without looking at what is remembered.
+
+        A signature that does not hold is a refusal, whatever a key or everyone may see.
 
         Raises what `reader` raises, and `Unavailable`.
         """
@@ -47,7 +49,8 @@ class Permissions:
             name = request.route.name
             if name is None or (asker is Asker.SIGNED and not self.seconds_left(request)):
                 return Refusal.NOT_FOUND
-            return self.grants.get((name, asker)) or await self._look_up(name, asker)
+            known = None if anew else self.grants.get((name, asker))
+            return known or await self._look_up(name, asker)
         finally:
             request.timing.db = perf_counter() - started
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from service.adapters.memory.storage import MemoryStorage, MemoryStream
 from service.delivery.access import Grant, Reuse
 from service.delivery.known import SMALL, KnownGrants, SmallBodies
 from service.domain.blob import parse_sha256
+from service.domain.health import Health
 from service.domain.policy import Visibility
 from service.domain.ref import RefState
 from tests.parts.desk import FILE, OURS, REF_ID, Desk, call, desk_on, noise
@@ -107,6 +109,39 @@ async def test_what_one_workspace_may_have_is_not_granted_to_another(desk: Desk)
     assert await status(desk, path) == 404
     assert await status(desk, path, {"authorization": "Bearer theirs"}) == 404
     assert await status(desk, path, OURS) == 200
+
+
+async def test_bytes_that_went_and_came_again_are_served_at_once(desk: Desk, storage: CountingStorage) -> None:
+    path = await desk.add(noise(SMALL + 1))
+    assert await status(desk, path) == 200
+    name = parse_sha256(path.removeprefix("/blobs/"))
+    blob, holders = desk.descriptors.blobs[name]
+    await storage.delete(blob.content.storage_key)
+    again = replace(blob.content, storage_key=blob.content.storage_key.replace(str(REF_ID), str(uuid7())))
+    staged = await storage.stage()
+    await staged.write(noise(SMALL + 1))
+    await staged.commit(again.storage_key)
+    desk.descriptors.blobs[name] = (replace(blob, content=again), holders)
+    assert await status(desk, path) == 200
+
+
+async def test_bytes_that_went_are_absent_at_once(desk: Desk, storage: CountingStorage) -> None:
+    path = await desk.add(noise(SMALL + 1))
+    assert await status(desk, path) == 200
+    blob, _ = desk.descriptors.blobs.pop(parse_sha256(path.removeprefix("/blobs/")))
+    await storage.delete(blob.content.storage_key)
+    assert await status(desk, path) == 404
+
+
+@pytest.mark.parametrize("health", [Health.MISSING, Health.CORRUPT])
+async def test_what_is_healed_is_served_at_once(desk: Desk, health: Health) -> None:
+    path = await desk.add(b"abc")
+    name = parse_sha256(path.removeprefix("/blobs/"))
+    blob, holders = desk.descriptors.blobs[name]
+    desk.descriptors.blobs[name] = (replace(blob, content=replace(blob.content, health=health)), holders)
+    assert await status(desk, path) == 500
+    desk.descriptors.blobs[name] = (blob, holders)
+    assert await status(desk, path) == 200
 
 
 async def test_a_released_ref_ends_within_the_time_to_live(desk: Desk, clock: Clock) -> None:
