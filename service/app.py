@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,6 +26,7 @@ from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.refs import PostgresRefs
 from service.adapters.postgres.sentinel import PostgresSentinel
+from service.adapters.postgres.snapshot import PostgresSnapshot
 from service.adapters.postgres.space import PostgresSpace
 from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.remembered import RememberedKeys
@@ -32,6 +34,7 @@ from service.adapters.vips.prober import VipsProber
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
 from service.application.authenticate import Authenticate
+from service.application.await_events import AwaitEvents
 from service.application.change_refs import ChangeRefs
 from service.application.changes import Rules
 from service.application.collect import Collect
@@ -39,6 +42,7 @@ from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
 from service.application.explain_blob import ExplainBlob
 from service.application.find_missing import FindMissing
+from service.application.follow_events import FollowEvents
 from service.application.get_hold import GetHold
 from service.application.get_media import GetMedia
 from service.application.get_workspace import GetWorkspace
@@ -60,7 +64,9 @@ from service.application.release_slot import ReleaseSlot
 from service.application.reorder_role import ReorderRole
 from service.application.restore_media import RestoreMedia
 from service.application.revise_media import ReviseMedia
+from service.application.take_snapshot import TakeSnapshot
 from service.application.upload_blob import UploadBlob
+from service.application.watch_lag import WatchLag
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.routes import match
@@ -68,6 +74,7 @@ from service.domain.policy import Policies
 from service.drain import Drain
 from service.observability import outlets
 from service.ports.collection import Collection
+from service.ports.feed import Tail
 from service.ports.prober import Prober
 from service.ports.storage import Storage
 from service.rounds import in_rounds
@@ -81,10 +88,13 @@ from service.router.use_cases import UseCases
 from service.schemas.media import Presenter
 from service.schemas.policy_file import load_policies
 from service.settings import Settings
+from service.tailer import tailing
 from service.telemetry import Route, Telemetry, instrument, start_telemetry
 
 if TYPE_CHECKING:
     from service.adapters.s3.storage import S3Storage
+
+_LAG_INTERVAL = timedelta(seconds=10)
 
 Store: TypeAlias = "FilesystemStorage | S3Storage"
 
@@ -107,6 +117,7 @@ class _Parts:
     storage: Storage
     prober: Prober
     telemetry: Telemetry
+    tail: Tail
 
 
 def create_app(deployment: Deployment, drain: Drain) -> App:
@@ -161,19 +172,20 @@ class _Worker:
         await receive()
         async with AsyncExitStack() as stack:
             try:
-                parts = await stack.enter_async_context(_open_parts(self._deployment))
+                parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain))
                 self._app = _assemble(self._deployment, self._drain, self._policies, parts)
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
             await stack.enter_async_context(_collecting(self._deployment.settings, parts, self._drain))
+            await stack.enter_async_context(_watching_lag(parts, self._drain))
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
 
 @asynccontextmanager
-async def _open_parts(deployment: Deployment) -> AsyncIterator[_Parts]:
+async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[_Parts]:
     settings = deployment.settings
     telemetry = start_telemetry(log_format=settings.log_format, service_version=version("refkeep"))
     async with AsyncExitStack() as stack:
@@ -187,7 +199,8 @@ async def _open_parts(deployment: Deployment) -> AsyncIterator[_Parts]:
         prober = VipsProber()
         stack.push_async_callback(prober.aclose)
         await prober.warm()
-        yield _Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry)
+        tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
+        yield _Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry, tail)
 
 
 @asynccontextmanager
@@ -204,6 +217,18 @@ async def _collecting(settings: Settings, parts: _Parts, drain: Drain) -> AsyncI
         return collected.more
 
     async with in_rounds(turn, settings.gc_interval, drain):
+        yield
+
+
+@asynccontextmanager
+async def _watching_lag(parts: _Parts, drain: Drain) -> AsyncIterator[None]:
+    watch_lag = WatchLag(PostgresFeed(parts.database))
+
+    async def turn() -> bool:
+        await watch_lag()
+        return False
+
+    async with in_rounds(turn, _LAG_INTERVAL, drain):
         yield
 
 
@@ -236,6 +261,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
 def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: _Parts) -> UseCases:
     blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
+    feed = PostgresFeed(parts.database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
     attach, rules = AttachBlob(refs, policies, lifetimes), Rules(policies, lifetimes)
@@ -263,7 +289,10 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
         revise_media=ReviseMedia(refs, rules),
         restore_media=RestoreMedia(refs, rules),
         purge_media=PurgeMedia(refs, rules),
-        list_events=ListEvents(PostgresFeed(parts.database)),
+        list_events=ListEvents(feed),
+        await_events=AwaitEvents(feed, parts.tail),
+        follow_events=FollowEvents(feed, parts.tail),
+        take_snapshot=TakeSnapshot(feed, PostgresSnapshot(parts.database)),
         explain_blob=ExplainBlob(PostgresReasons(parts.database)),
         place_hold=PlaceHold(holds),
         lift_hold=LiftHold(holds),
