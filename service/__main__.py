@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "workspaces": "service.commands.keys:workspaces",
     "policies": "service.commands.policies:policies",
     "gc": "service.commands.collection:gc",
+    "events": "service.commands.events:events",
     "openapi": "service.commands.openapi:openapi",
 }
 

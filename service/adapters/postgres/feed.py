@@ -61,6 +61,16 @@ SELECT edge.xmin, edge.epoch, (SELECT count(*) FROM fresh) AS count,
 FROM edge
 """
 
+_LAST = f"""
+WITH edge AS ({_EDGE})
+SELECT events.epoch, txid, seq FROM events, edge
+WHERE ($1::bigint IS NULL OR workspace_id = $1) AND {_SETTLED}
+    AND ($3::text IS NULL OR entity_type = $3) AND ($4::text IS NULL OR entity_id = $4)
+    AND ($5::uuid IS NULL OR ref_id = $5) AND ($6::bytea IS NULL OR sha256 = $6)
+    AND ($7::text IS NULL OR decision = $7)
+ORDER BY events.epoch DESC, txid DESC, seq DESC LIMIT 1 OFFSET $2
+"""
+
 # Every transaction holds a lock on its own id, which anyone may see; of other roles' sessions the rest stays hidden.
 _LAG = f"""
 WITH edge AS ({_EDGE}),
@@ -96,6 +106,15 @@ class PostgresFeed:
         if rows[0]["dropped_epoch"] is not None and start < _cursor(rows[0], "dropped_"):
             raise CursorExpired
         return _page(rows, limit, scan, edge)
+
+    @observed("events.before_last", layer="repo", span_name="SELECT events")
+    async def before_last(self, workspace: str | None, count: int, wanted: EventFilter) -> str | None:
+        """The cursor behind which the last `count` events stand that fit; where there are fewer, all that are kept."""
+        workspace_id = None if workspace is None else await self.database.require_workspace_id(workspace)
+        row = await self.database.fetchrow(_LAST, workspace_id, count, *_filters(wanted))
+        if row is None:
+            row = await self.database.fetchrow("SELECT epoch, txid, seq FROM checkpoint")
+        return None if row is None else str(_cursor(row))
 
     @observed("events.edge", layer="repo", span_name="SELECT epochs")
     async def edge(self) -> str:

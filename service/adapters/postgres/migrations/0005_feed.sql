@@ -7,6 +7,7 @@ CREATE TABLE checkpoint (
     epoch    integer NOT NULL,
     txid     bigint NOT NULL,
     seq      integer NOT NULL,
+    until    timestamptz NOT NULL, -- the time of the latest one
     dropped  bigint NOT NULL,
     taken_at timestamptz NOT NULL
 );
