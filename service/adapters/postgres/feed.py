@@ -20,17 +20,26 @@ _NEWS = 1000
 _EDGE = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin, (SELECT max(epoch) FROM epochs) AS epoch"
 _SETTLED = "(events.epoch < edge.epoch OR txid < edge.xmin)"
 
+# The cursor's own epoch and later ones are asked for one by one: of `(epoch, txid, seq) > (…)` the planner judges the
+# epoch alone, takes what is left for nothing, and reads everyone's log from there on instead of the index that fits.
+_BOUND = f"(SELECT CASE WHEN edge.epoch = {{epoch}} THEN xmin ELSE {2**63 - 1} END FROM edge)"  # a bound for the index
+_BEHIND = f"""
+    (SELECT {{columns}} FROM events
+    WHERE events.epoch = {{epoch}} AND (txid, seq) > ({{txid}}, {{seq}}) AND txid < {_BOUND} {{which}}
+    ORDER BY txid, seq LIMIT {{limit}})
+    UNION ALL
+    (SELECT {{columns}} FROM events, edge
+    WHERE events.epoch > {{epoch}} AND {_SETTLED} {{which}}
+    ORDER BY events.epoch, txid, seq LIMIT {{limit}})
+    ORDER BY epoch, txid, seq LIMIT {{limit}}"""
+
 # Older epochs are read whole; in the current one a transaction at or above the snapshot's xmin may still commit before
 # others that are visible already, so nothing from there on is told yet. A narrow filter must not read the whole log for
 # one page: it looks at a bounded stretch, and the cursor goes on behind it. What was dropped is asked in the same
 # statement, so that nothing can be dropped between the question and the page.
 _PAGE = f"""
 WITH edge AS ({_EDGE}),
-stretch AS (
-    SELECT events.epoch, txid, seq, time, type, entity_type, entity_id, ref_id, sha256, decision
-    FROM events, edge
-    WHERE {{owner}} AND (events.epoch, txid, seq) > ($2, $3, $4) AND {_SETTLED} {{entity}}
-    ORDER BY events.epoch, txid, seq LIMIT $6),
+stretch AS ({{stretch}}),
 last AS (SELECT epoch, txid, seq, (SELECT count(*) FROM stretch) AS scanned FROM stretch
     ORDER BY epoch DESC, txid DESC, seq DESC LIMIT 1),
 page AS (
@@ -46,16 +55,26 @@ FROM edge LEFT JOIN last ON true LEFT JOIN page ON true LEFT JOIN {{dropped}} AS
 LEFT JOIN events ON events.epoch = page.epoch AND events.txid = page.txid AND events.seq = page.seq
 ORDER BY page.epoch, page.txid, page.seq
 """
-_OWN = {"owner": "workspace_id = $1", "dropped": "(SELECT * FROM checkpoint_ends WHERE workspace_id = $1)"}
-_OF_WORKSPACE = _PAGE.format(**_OWN, entity="")
-_OF_ENTITY = _PAGE.format(**_OWN, entity="AND entity_type = $7 AND entity_id = $8")
-_OF_ALL = _PAGE.format(owner="$1::bigint IS NULL", dropped="checkpoint", entity="")
+
+
+def _page_of(which: str, dropped: str) -> str:
+    columns = "events.epoch, txid, seq, time, type, entity_type, entity_id, ref_id, sha256, decision"
+    stretch = _BEHIND.format(columns=columns, epoch="$2", txid="$3", seq="$4", limit="$6", which=f"AND {which}")
+    return _PAGE.format(stretch=stretch, dropped=dropped)
+
+
+_END = "(SELECT * FROM checkpoint_ends WHERE workspace_id = $1)"
+_OF_WORKSPACE = _page_of("workspace_id = $1", _END)
+_OF_ENTITY = _page_of("workspace_id = $1 AND entity_type = $7 AND entity_id = $8", _END)
+_OF_ALL = _page_of("$1::bigint IS NULL", "checkpoint")
 
 _FRESH = f"""
 WITH edge AS ({_EDGE}),
-fresh AS (
-    SELECT workspace_id FROM events, edge WHERE (events.epoch, txid, seq) > ($1, $2, $3) AND {_SETTLED}
-    ORDER BY events.epoch, txid, seq LIMIT {_NEWS})
+fresh AS ({
+    _BEHIND.format(
+        columns="events.epoch, txid, seq, workspace_id", epoch="$1", txid="$2", seq="$3", limit=_NEWS, which=""
+    )
+})
 SELECT edge.xmin, edge.epoch, (SELECT count(*) FROM fresh) AS count,
     ARRAY(SELECT slug FROM workspaces WHERE id IN (SELECT workspace_id FROM fresh)) AS slugs
 FROM edge
