@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "workspaces": "service.commands.keys:workspaces",
     "policies": "service.commands.policies:policies",
     "gc": "service.commands.collection:gc",
+    "events": "service.commands.events:events",
     "fsck": "service.commands.repair:fsck",
     "scrub": "service.commands.repair:scrub",
     "openapi": "service.commands.openapi:openapi",

@@ -30,6 +30,7 @@ from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.refs import PostgresRefs
 from service.adapters.postgres.scrubbing import PostgresScrubbing
 from service.adapters.postgres.sentinel import PostgresSentinel
+from service.adapters.postgres.snapshot import PostgresSnapshot
 from service.adapters.postgres.space import PostgresSpace
 from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.remembered import RememberedKeys
@@ -38,6 +39,7 @@ from service.application.adopt_objects import AdoptObjects
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
 from service.application.authenticate import Authenticate
+from service.application.await_events import AwaitEvents
 from service.application.change_refs import ChangeRefs
 from service.application.changes import Rules
 from service.application.check_store import CheckStore
@@ -46,6 +48,7 @@ from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
 from service.application.explain_blob import ExplainBlob
 from service.application.find_missing import FindMissing
+from service.application.follow_events import FollowEvents
 from service.application.get_hold import GetHold
 from service.application.get_media import GetMedia
 from service.application.get_workspace import GetWorkspace
@@ -71,8 +74,10 @@ from service.application.scrub import Scrub
 from service.application.sign_media import SignMedia
 from service.application.sign_media_list import SignMediaList
 from service.application.signing import Signer
+from service.application.take_snapshot import TakeSnapshot
 from service.application.upload_blob import UploadBlob
 from service.application.walk_store import WalkStore
+from service.application.watch_lag import WatchLag
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
@@ -83,6 +88,7 @@ from service.domain.signature import Signatures
 from service.drain import Drain
 from service.observability import outlets
 from service.ports.collection import Collection
+from service.ports.feed import Tail
 from service.ports.integrity import Integrity
 from service.ports.prober import Prober
 from service.ports.storage import Storage
@@ -97,10 +103,13 @@ from service.router.use_cases import UseCases
 from service.schemas.media import Presenter
 from service.schemas.policy_file import load_policies
 from service.settings import Settings
+from service.tailer import tailing
 from service.telemetry import Route, Telemetry, instrument, start_telemetry
 
 if TYPE_CHECKING:
     from service.adapters.s3.storage import S3Storage
+
+_LAG_INTERVAL = timedelta(seconds=10)
 
 Store: TypeAlias = "FilesystemStorage | S3Storage"
 
@@ -123,6 +132,7 @@ class _Parts:
     storage: Storage
     prober: Prober
     telemetry: Telemetry
+    tail: Tail
 
 
 def create_app(deployment: Deployment, drain: Drain) -> App:
@@ -205,19 +215,20 @@ class _Worker:
         await receive()
         async with AsyncExitStack() as stack:
             try:
-                parts = await stack.enter_async_context(_open_parts(self._deployment))
+                parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain))
                 self._app = _assemble(self._deployment, self._drain, self._policies, parts)
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
             await stack.enter_async_context(_collecting(self._deployment.settings, parts, self._drain))
+            await stack.enter_async_context(_watching_lag(parts, self._drain))
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
 
 @asynccontextmanager
-async def _open_parts(deployment: Deployment) -> AsyncIterator[_Parts]:
+async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[_Parts]:
     settings = deployment.settings
     telemetry = start_telemetry(log_format=settings.log_format, service_version=version("refkeep"))
     async with AsyncExitStack() as stack:
@@ -231,7 +242,8 @@ async def _open_parts(deployment: Deployment) -> AsyncIterator[_Parts]:
         prober = VipsProber()
         stack.push_async_callback(prober.aclose)
         await prober.warm()
-        yield _Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry)
+        tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
+        yield _Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry, tail)
 
 
 @asynccontextmanager
@@ -249,6 +261,18 @@ async def _collecting(settings: Settings, parts: _Parts, drain: Drain) -> AsyncI
         return collected.more
 
     async with in_rounds(turn, settings.gc_interval, drain):
+        yield
+
+
+@asynccontextmanager
+async def _watching_lag(parts: _Parts, drain: Drain) -> AsyncIterator[None]:
+    watch_lag = WatchLag(PostgresFeed(parts.database))
+
+    async def turn() -> bool:
+        await watch_lag()
+        return False
+
+    async with in_rounds(turn, _LAG_INTERVAL, drain):
         yield
 
 
@@ -294,6 +318,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
 def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: _Parts) -> UseCases:
     blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
+    feed = PostgresFeed(parts.database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
     signer, catalogue = Signer(Signatures(settings.signing_keys)), PostgresCatalogue(parts.database)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
@@ -324,7 +349,10 @@ def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: 
         purge_media=PurgeMedia(refs, rules),
         sign_media=SignMedia(refs, signer),
         sign_media_list=SignMediaList(catalogue, signer),
-        list_events=ListEvents(PostgresFeed(parts.database)),
+        list_events=ListEvents(feed),
+        await_events=AwaitEvents(feed, parts.tail),
+        follow_events=FollowEvents(feed, parts.tail),
+        take_snapshot=TakeSnapshot(feed, PostgresSnapshot(parts.database)),
         explain_blob=ExplainBlob(PostgresReasons(parts.database)),
         place_hold=PlaceHold(holds),
         lift_hold=LiftHold(holds),

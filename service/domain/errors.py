@@ -438,6 +438,20 @@ class BadCursor(BadRequest):
         super().__init__("This cursor was not made here: use `next` of an earlier answer, or none.")
 
 
+class CursorExpired(RefkeepError):
+    """Events behind this cursor were dropped: who goes on from here would miss them without a word."""
+
+    code = "cursor-expired"
+    outcome = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("Events behind this cursor were dropped: read /snapshot, and go on from its cursor.")
+
+    def members(self) -> dict[str, object]:
+        """Where to begin anew."""
+        return {"snapshot": "/snapshot"}
+
+
 class ReadOnly(RefkeepError):
     """The service takes no writes for now."""
 

@@ -39,6 +39,9 @@ class Outlets:
         self.gc_backlog = meter.create_gauge(
             "media.gc.backlog", "{item}", "What is due to be collected and still there."
         )
+        self.events_lag = meter.create_gauge(
+            "media.events.lag", "s", "How long the oldest committed event has waited for an older transaction to end."
+        )
 
         self.integrity_failures = meter.create_gauge(
             "media.integrity.failures", "{blob}", "Blobs whose bytes are marked missing or corrupt."

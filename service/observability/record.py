@@ -77,6 +77,12 @@ class Observation:
         """Add facts that become span attributes and log fields."""
         self._fields.update(facts)
 
+    def become(self, operation: str) -> None:
+        """Name what the call turned out to be: a stream, whose inner layers go to DEBUG like those of delivery."""
+        self.operation = operation
+        if self._request is not None:
+            self._request.quiet = True
+
     def note_failure(self, error: BaseException) -> None:
         """Remember the exception that this call answers for, so that the record tells its outcome and type."""
         self._failure = error

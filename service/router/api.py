@@ -9,7 +9,7 @@ from litestar import Litestar, Response, route
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 
-from service.router import batch, blobs, documentation, media, operations, operators, reading, refs
+from service.router import batch, blobs, documentation, feed, media, operations, operators, reading, refs
 from service.router.failures import EXCEPTION_HANDLERS
 from service.router.gateway import App
 from service.router.operations import Operations
@@ -21,6 +21,7 @@ HANDLERS = [
     *batch.HANDLERS,
     *media.HANDLERS,
     *reading.HANDLERS,
+    *feed.HANDLERS,
     *operators.HANDLERS,
     *operations.HANDLERS,
     *documentation.HANDLERS,

@@ -15,6 +15,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+HEAD = "refkeep.head"
+"""A member of scopes whose answer goes without its body: what waits or streams for a reader need not begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
@@ -55,7 +58,7 @@ def with_head(app: App) -> App:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            await app({**scope, "method": "GET"}, receive, send_head)
+            await app({**scope, "method": "GET", HEAD: True}, receive, send_head)
         else:
             await app(scope, receive, send)
 

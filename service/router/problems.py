@@ -40,6 +40,7 @@ PROBLEMS = {
     "not-trashed": Problem(HTTPStatus.CONFLICT, "Not in the trash"),
     "in-trash": Problem(HTTPStatus.CONFLICT, "In the trash"),
     "idempotency-in-progress": Problem(HTTPStatus.CONFLICT, "The first request still runs", retryable=True),
+    "cursor-expired": Problem(HTTPStatus.GONE, "These events were dropped"),
     "gone": Problem(HTTPStatus.GONE, "Purged"),
     "version-conflict": Problem(HTTPStatus.PRECONDITION_FAILED, "The entity has changed"),
     "precondition-failed": Problem(HTTPStatus.PRECONDITION_FAILED, "A precondition failed"),

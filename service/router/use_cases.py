@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
+from service.application.await_events import AwaitEvents
 from service.application.change_refs import ChangeRefs
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
 from service.application.explain_blob import ExplainBlob
 from service.application.find_missing import FindMissing
+from service.application.follow_events import FollowEvents
 from service.application.get_hold import GetHold
 from service.application.get_media import GetMedia
 from service.application.get_workspace import GetWorkspace
@@ -31,6 +33,7 @@ from service.application.restore_media import RestoreMedia
 from service.application.revise_media import ReviseMedia
 from service.application.sign_media import SignMedia
 from service.application.sign_media_list import SignMediaList
+from service.application.take_snapshot import TakeSnapshot
 from service.application.upload_blob import UploadBlob
 from service.domain.policy import Policies
 from service.router.callers import Callers
@@ -70,6 +73,9 @@ class UseCases:
     sign_media: SignMedia
     sign_media_list: SignMediaList
     list_events: ListEvents
+    await_events: AwaitEvents
+    follow_events: FollowEvents
+    take_snapshot: TakeSnapshot
     explain_blob: ExplainBlob
     place_hold: PlaceHold
     lift_hold: LiftHold

@@ -113,7 +113,7 @@ def decode_event(type_: str, time: datetime, data: bytes) -> Event:
     if stored.workspace is None:
         raise msgspec.ValidationError(f"{type_} without its workspace")
     if stored.holding is not None and stored.sha256 is not None:
-        holding = _to_holding(stored.workspace, stored.sha256, stored.holding)
+        holding = to_holding(stored.workspace, stored.sha256, stored.holding)
         return HoldingEvent(EventType(type_), stored.decision, time, actor, holding)
     if stored.entity is None or stored.role is None:
         raise msgspec.ValidationError(f"{type_} without its entity")
@@ -127,8 +127,8 @@ def decode_event(type_: str, time: datetime, data: bytes) -> Event:
         stored.entity.version,
         stored.role,
         None if stored.sha256 is None else Sha256(stored.sha256),
-        None if stored.ref is None else _to_ref(entity, stored.ref),
-        None if stored.replaced is None else _to_ref(entity, stored.replaced),
+        None if stored.ref is None else to_ref(entity, stored.ref),
+        None if stored.replaced is None else to_ref(entity, stored.replaced),
         stored.code,
         tuple(stored.ref_ids or ()),
     )
@@ -148,8 +148,8 @@ def _ref_data(event: RefEvent) -> EventData:
         entity=EntityVersion(event.entity.type, event.entity.id, event.version),
         role=event.role,
         sha256=event.sha256,
-        ref=None if event.ref is None else _from_ref(event.ref),
-        replaced=None if event.replaced is None else _from_ref(event.replaced),
+        ref=None if event.ref is None else stored_ref(event.ref),
+        replaced=None if event.replaced is None else stored_ref(event.replaced),
         code=event.code,
         ref_ids=[*event.ref_ids] or None,
     )
@@ -163,7 +163,7 @@ def _holding_data(event: HoldingEvent) -> EventData:
         actor=event.actor.id,
         traceparent=event.actor.traceparent,
         sha256=holding.sha256,
-        holding=EventHolding(holding.size, rfc3339(holding.acquired_at), rfc3339(holding.lease_until)),
+        holding=stored_holding(holding),
     )
 
 
@@ -190,7 +190,8 @@ def _blob_data(event: BlobEvent) -> EventData:
     )
 
 
-def _from_ref(ref: Ref) -> EventRef:
+def stored_ref(ref: Ref) -> EventRef:
+    """A ref as events and checkpoints have it."""
     return EventRef(
         ref_id=ref.ref_id,
         role=ref.role,
@@ -208,7 +209,13 @@ def _from_ref(ref: Ref) -> EventRef:
     )
 
 
-def _to_ref(entity: EntityKey, ref: EventRef) -> Ref:
+def stored_holding(holding: Holding) -> EventHolding:
+    """A holding as events and checkpoints have it."""
+    return EventHolding(holding.size, rfc3339(holding.acquired_at), rfc3339(holding.lease_until))
+
+
+def to_ref(entity: EntityKey, ref: EventRef) -> Ref:
+    """The ref again."""
     return Ref(
         ref.ref_id,
         entity,
@@ -225,7 +232,8 @@ def _to_ref(entity: EntityKey, ref: EventRef) -> Ref:
     )
 
 
-def _to_holding(workspace: str, sha256: str, holding: EventHolding) -> Holding:
+def to_holding(workspace: str, sha256: str, holding: EventHolding) -> Holding:
+    """The holding again."""
     return Holding(
         workspace,
         Sha256(sha256),

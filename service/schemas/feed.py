@@ -34,8 +34,9 @@ class EventPage(msgspec.Struct, frozen=True):
 
 def event_page(page: FeedPage) -> EventPage:
     """A page as callers see it."""
-    return EventPage([_cloud_event(event) for event in page.events], page.next_cursor, page.caught_up)
+    return EventPage([cloud_event(event) for event in page.events], page.next_cursor, page.caught_up)
 
 
-def _cloud_event(event: LoggedEvent) -> CloudEvent:
+def cloud_event(event: LoggedEvent) -> CloudEvent:
+    """An event as callers see it."""
     return CloudEvent(event.cursor, event.type, rfc3339(event.time), event.subject, msgspec.Raw(event.data))

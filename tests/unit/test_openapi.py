@@ -23,13 +23,13 @@ from referencing.jsonschema import DRAFT202012
 from service.commands.openapi import openapi
 from service.delivery.routes import BlobRoute, MediaRoute
 from service.domain import errors
-from service.router import media, reading
+from service.router import feed, media
 from service.router.api import HANDLERS, operations_by_route
+from service.router.feed import EventQuery
 from service.router.media import MediaQuery
 from service.router.openapi.components import DOCUMENTS, problem_name
 from service.router.openapi.document import build_document
 from service.router.problems import PROBLEMS, problem_answer
-from service.router.reading import EventQuery
 from service.schemas import requests
 from service.schemas.batch import Operation
 from service.schemas.requests import AttachFields, ListQuery
@@ -52,6 +52,7 @@ SAMPLES: list[errors.RefkeepError] = [
     errors.RoleFull("cover", 1),
     errors.SlotTaken("cover", UUID(int=1)),
     errors.NotAPermutation([UUID(int=1)], []),
+    errors.CursorExpired(),
 ]
 
 DOCUMENT = build_document()
@@ -227,7 +228,7 @@ def test_query_parameters_are_those_that_are_read() -> None:
 
 def test_every_shape_of_a_query_is_among_them() -> None:
     shapes = {
-        shape for module in (media, reading, requests) for name, shape in vars(module).items() if name.endswith("Query")
+        shape for module in (media, feed, requests) for name, shape in vars(module).items() if name.endswith("Query")
     }
     assert shapes == set(QUERIES.values()) - {AttachFields}
 

@@ -14,10 +14,13 @@ from service.domain.errors import Unavailable
 # Sent as one message, which is one transaction.
 _OPEN_EPOCH = """
 SELECT pg_advisory_xact_lock(hashtextextended('refkeep epoch', 0));
+WITH told AS (
+    (SELECT epoch, txid FROM events ORDER BY epoch DESC, txid DESC LIMIT 1)
+    UNION ALL SELECT epoch, txid FROM checkpoint -- what was dropped was told as well
+    ORDER BY epoch DESC, txid DESC LIMIT 1)
 INSERT INTO epochs (epoch) SELECT max(epoch) + 1 FROM epochs
 HAVING (SELECT home FROM epochs ORDER BY epoch DESC LIMIT 1) <> refkeep_home()
-    OR (SELECT txid FROM events ORDER BY epoch DESC, txid DESC LIMIT 1) >= pg_current_xact_id()::text::bigint
-    AND (SELECT epoch FROM events ORDER BY epoch DESC LIMIT 1) = max(epochs.epoch)"""
+    OR (SELECT txid FROM told) >= pg_current_xact_id()::text::bigint AND (SELECT epoch FROM told) = max(epochs.epoch)"""
 
 
 async def open_database(connect: Mapping[str, Any], pool_size: int) -> Database:
