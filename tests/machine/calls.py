@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from service.application.changes import Command
 from service.application.upload_blob import Upload
@@ -70,7 +71,7 @@ def upload(slug: str, content: bytes, key: str | None, fate: Fate) -> Call:
 
 def change(slug: str, command: Command, key: str | None) -> Call:
     """One change of refs, by the use case that it belongs to."""
-    request = repr(command)
+    request = _request(command)
     claim = None if key is None else _claim(key, request)
 
     def run(life: Life) -> Awaitable[object]:
@@ -93,7 +94,7 @@ def change(slug: str, command: Command, key: str | None) -> Call:
 
 def batch(slug: str, commands: list[Command], key: str | None) -> Call:
     """Several changes, all or none."""
-    request = repr(commands)
+    request = " ".join(_request(command) for command in commands)
     claim = None if key is None else _claim(key, request)
     return Call(
         "batch",
@@ -181,6 +182,11 @@ def _gist_of_change(outcome: RefOutcome) -> Gist:
 def plain(gist: Gist) -> Gist:
     """A gist as it can be told from a stored answer: what was answered first, as text."""
     return ("replay", repr(gist[1])) if gist and gist[0] == "replay" else gist
+
+
+def _request(command: Command) -> str:
+    """What makes two requests the same: all but the id that a ref would get."""
+    return repr(replace(command, ref_id=UUID(int=0)) if isinstance(command, Attach) else command)
 
 
 def _claim(key: str, request: str) -> Claim[Any]:

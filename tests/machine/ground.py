@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -11,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import asyncpg
+import structlog
 
 from service.adapters.postgres.database import SESSION, Database
 from service.adapters.postgres.opening import prepare
+from tests.logging_state import logging_restored
 from tests.machine import picture
 from tests.machine.picture import Picture
 from tests.parts.audit import ledger_flaws
@@ -98,7 +101,8 @@ def opened_ground(
     dsn: str, opened_store: Callable[[], AbstractAsyncContextManager[Any]]
 ) -> Iterator[Ground]:
     """The ground of a database of its own, migrated and otherwise empty, and of a store."""
-    with asyncio.Runner() as runner:
+    with logging_restored(), asyncio.Runner() as runner:
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         pool = runner.run(_open_pool(dsn))
         behind = runner.run(_connect(dsn))
         store = opened_store()

@@ -6,7 +6,7 @@ answer to one workspace depend on what another one holds: that is the proof that
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -67,7 +67,8 @@ class Model:
 
     def copy(self) -> Model:
         """A model of its own."""
-        return deepcopy(self)
+        mine = {name: copy(value) for name, value in self.__dict__.items()}
+        return Model(**{**mine, "live": {role: [*ids] for role, ids in self.live.items()}})
 
     def picture(self) -> dict[str, Any]:
         """What the tables must say."""
