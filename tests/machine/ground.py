@@ -97,9 +97,7 @@ class Ground:
 
 
 @contextmanager
-def opened_ground(
-    dsn: str, opened_store: Callable[[], AbstractAsyncContextManager[Any]]
-) -> Iterator[Ground]:
+def opened_ground(dsn: str, opened_store: Callable[[], AbstractAsyncContextManager[Any]]) -> Iterator[Ground]:
     """The ground of a database of its own, migrated and otherwise empty, and of a store."""
     with logging_restored(), asyncio.Runner() as runner:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -400,7 +400,12 @@ class Story(RuleBasedStateMachine):
         steps = [*zip(made, gists, strict=True)]
         stages: list[list[Callable[[Model], None]]] = [[]]
         if None in made:
-            stages = [[], [Model.sweep], [Model.sweep, Model.purge_due], [Model.sweep, Model.purge_due, Model.release_due]]
+            stages = [
+                [],
+                [Model.sweep],
+                [Model.sweep, Model.purge_due],
+                [Model.sweep, Model.purge_due, Model.release_due],
+            ]
         for order in (steps, steps[::-1]):
             for stage in stages:
                 model = self.model.copy()
@@ -512,7 +517,9 @@ class Story(RuleBasedStateMachine):
         entity, sha256 = book(slug, int(number)), self.some_content(slug, content)
         version = None if behind is None else max(0, self.model.versions.get((slug, number), 0) - behind)
         by_slot: dict[str, Callable[[], Command]] = {
-            "put": lambda: attach(entity, role, sha256, place, version=version, ref_id=self.new_id(), **self.words(which)),
+            "put": lambda: attach(
+                entity, role, sha256, place, version=version, ref_id=self.new_id(), **self.words(which)
+            ),
             "append": lambda: attach(entity, role, sha256, ref_id=self.new_id()),
             "insert": lambda: attach(entity, role, sha256, place, shift=True, version=version, ref_id=self.new_id()),
             "release slot": lambda: release(entity, role, place, version),
