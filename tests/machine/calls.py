@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -106,7 +105,9 @@ def batch(slug: str, commands: list[Command], key: str | None) -> Call:
 def give_up(slug: str, content: bytes, key: str | None) -> Call:
     """The caller needs the bytes no longer."""
     name = name_of(content)
-    claim = None if key is None else Claim(key, _fingerprint(f"give up {name}"), lambda _: b"('released',)|")
+    claim: Claim[str] | None = None
+    if key is not None:
+        claim = Claim(key, _fingerprint(f"give up {name}"), lambda event_id: f"('released',)|{event_id}".encode())
     return Call(
         "give up",
         lambda life: life.use.give_up_holding(slug, name, ACTOR, claim),
@@ -152,7 +153,7 @@ def name_of(content: bytes) -> Sha256:
     return Sha256(hashlib.sha256(content).hexdigest())
 
 
-def gist_of(answer: object) -> Gist:
+def gist_of(answer: object) -> Gist:  # noqa: PLR0911 - a case for each kind of answer
     """All of an answer but times and places in the log; of a stored one, that of the first."""
     match answer:
         case Replay():
@@ -190,7 +191,7 @@ def _request(command: Command) -> str:
 
 
 def _claim(key: str, request: str) -> Claim[Any]:
-    return Claim(key, _fingerprint(request), partial(_rendered))
+    return Claim(key, _fingerprint(request), _rendered)
 
 
 def _fingerprint(request: str) -> bytes:

@@ -182,7 +182,8 @@ class Model:
         """Several, all or none; of a refusal the index is told."""
 
         def all_of_them() -> Gist:
-            began, known, before, answers = {}, {*self.refs}, self.copy(), []
+            began: dict[Entity, int] = {}
+            known, before, answers = {*self.refs}, self.copy(), list[Gist]()
             for index, command in enumerate(commands):
                 try:
                     answers.append(self._carry_out(slug, command, began, known))
@@ -199,11 +200,12 @@ class Model:
             case Attach() | Release() | Reorder() | ReleaseAll():
                 entity = (slug, command.entity.id)
                 began.setdefault(entity, self.versions.get(entity, 0))
-                return getattr(self, f"_{type(command).__name__.lower()}")(entity, command, began)
+                gist: Gist = getattr(self, f"_{type(command).__name__.lower()}")(entity, command, began)
             case _:
                 ref = self._named(slug, command.ref_id, known)
                 began.setdefault(ref.entity, self.versions.get(ref.entity, 0))
-                return getattr(self, f"_{type(command).__name__.lower()}")(command.ref_id, ref, command, began)
+                gist = getattr(self, f"_{type(command).__name__.lower()}")(command.ref_id, ref, command, began)
+        return gist
 
     def _named(self, slug: str, ref_id: UUID, known: set[UUID]) -> ModelRef:
         ref = self.refs.get(ref_id)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
 from tests.machine.model import ModelRef
 
-Connection = asyncpg.Connection[asyncpg.Record] if False else Any
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CLOCK = """
 CREATE TABLE IF NOT EXISTS tests_clock (now timestamptz NOT NULL);

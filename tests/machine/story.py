@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from service.application.changes import Command
-from service.domain.errors import StorageUnavailable
 from service.domain.blob import Sha256
 from service.domain.decision import Attach
+from service.domain.errors import StorageUnavailable
 from service.domain.hold import HoldKind
 from service.domain.lifecycle import Revision
 from service.domain.policy import Visibility
@@ -87,7 +87,8 @@ asked = st.tuples(
     st.sampled_from([0, 0, 0, 0, 0, None, 1]),
     st.integers(0, 7),
 )
-"""Kind, book, role, which content (mostly one that the workspace holds), position, how far behind the version is (None: nothing is said), which ref."""
+"""Kind, book, role, which content (mostly one that the workspace holds), position, how far behind the version is that
+the caller saw (None: it says nothing), which ref."""
 at_once = st.sampled_from(["change", "change", "upload", "upload", "collect"]).flatmap(
     lambda kind: {
         "change": st.tuples(st.just(kind), slugs, asked, keys),
@@ -114,8 +115,8 @@ _ACTS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
     "go_on": (3, (st.integers(0, 2),)),
     "at_the_same_time": (5, (at_once, st.sampled_from([AFTER_LOAD, BEFORE_COMMIT]), at_once, st.booleans())),
 }
-"""How often each comes, and what it is drawn from. One rule draws them all: a rule for each would be left out of half of
-the stories, and it takes many kinds together to lose anything."""
+"""How often each comes, and what it is drawn from. One rule draws them all: a rule for each would be left out of half
+of the stories, and it takes many kinds together to lose anything."""
 acts = st.sampled_from([name for name, (weight, _) in _ACTS.items() for _ in range(weight)]).flatmap(
     lambda name: st.tuples(st.just(name), *_ACTS[name][1])
 )
@@ -376,7 +377,7 @@ class Story(RuleBasedStateMachine):
                     await self.read(slug, 0, 100)
             life.points.may_go_on.set()
         gists = await running, await following
-        models = [model for model in self.orders((one, two), gists)]
+        models = [*self.orders((one, two), gists)]
         assert models, f"no order of {name_of(one)} and {name_of(two)} explains {gists}"
         await self.settle(models, partly=one is None or two is None)
 
@@ -468,7 +469,7 @@ class Story(RuleBasedStateMachine):
             assert owner != slug or seen == told[: len(seen)], "the feed has a gap"
 
     async def end(self) -> None:
-        """I15: whatever is late arrives, holds end, time goes by, collectors come to rest; then nothing is left over."""
+        """I15: whatever is late arrives, holds end, time goes by, collectors rest; then nothing is left over."""
         for suspended in self.suspended:
             await self.gone_on(suspended)
         for straggler in [*self.ground.store.stragglers]:
@@ -481,9 +482,7 @@ class Story(RuleBasedStateMachine):
         await self.check_copies()
         assert {copy.state for copy in self.picture.objects.values()} <= {"live"}
         assert {content for _, content in self.model.holdings} == {*self.picture.blobs}
-        assert {holding for holding in self.model.holdings} == {
-            (ref.entity[0], ref.content) for ref in self.model.refs.values()
-        }
+        assert {*self.model.holdings} == {(ref.entity[0], ref.content) for ref in self.model.refs.values()}
         queued = await self.ground.behind.fetch("SELECT FROM holding_reviews UNION ALL SELECT FROM blob_reviews")
         assert queued == []
         await self.clear_strays()

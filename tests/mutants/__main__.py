@@ -65,7 +65,7 @@ def killed(mutation: Mutation, folder: Path, table: Table, *, told: bool) -> boo
     stories = run(tree, STORIES) if told else None
     seen = ["not asked", ""] if stories is None else [short(stories.killer), f"{stories.seconds:.0f}"]
     table.add_row(mutation.name, short(own.killer), f"{own.seconds:.0f}", *seen)
-    print(f"{mutation.name}: {short(own.killer)}, {seen[0]}", flush=True)  # noqa: T201 - long work shows progress
+    print(f"{mutation.name}: {short(own.killer)}, {seen[0]}", flush=True)
     return own.killer is not None
 
 

@@ -71,12 +71,14 @@ MUTATIONS = (
             Replacement(
                 f"{_POSTGRES}/collection.py",
                 "blob AS (DELETE FROM blobs WHERE id = $2 RETURNING object_id)",
-                "blob AS (SELECT object_id FROM blobs WHERE id = $2 AND NOT EXISTS (SELECT FROM holdings WHERE blob_id = $2))",
+                "blob AS (SELECT object_id FROM blobs WHERE id = $2"
+                " AND NOT EXISTS (SELECT FROM holdings WHERE blob_id = $2))",
             ),
             Replacement(
                 _LEDGER,
                 "    created_at     timestamptz NOT NULL,\n"
-                "    CONSTRAINT blobs_object_fkey FOREIGN KEY (object_id, object_is_live) REFERENCES objects (id, is_live)\n",
+                "    CONSTRAINT blobs_object_fkey FOREIGN KEY (object_id, object_is_live)"
+                " REFERENCES objects (id, is_live)\n",
                 "    created_at     timestamptz NOT NULL\n",
             ),
         ),
@@ -104,12 +106,14 @@ MUTATIONS = (
             Replacement(
                 f"{_POSTGRES}/claims.py",
                 "        *(entity_lock(entity) for entity in sorted(set(entities))),",
-                "        *([] if claim is None else [-1]),\n        *(entity_lock(entity) for entity in sorted(set(entities))),",
+                "        *([] if claim is None else [-1]),\n"
+                "        *(entity_lock(entity) for entity in sorted(set(entities))),",
             ),
             Replacement(
                 f"{_POSTGRES}/database.py",
                 'f"SELECT pg_advisory_xact_lock({int(lock)})" for lock in locks',
-                '"SELECT pg_current_xact_id()" if lock == -1 else f"SELECT pg_advisory_xact_lock({int(lock)})" for lock in locks',
+                '"SELECT pg_current_xact_id()" if lock == -1 else f"SELECT pg_advisory_xact_lock({int(lock)})" '
+                "for lock in locks",
             ),
         ),
         ("tests/adapters/test_losing_orders.py",),
@@ -119,7 +123,8 @@ MUTATIONS = (
         (
             Replacement(
                 _LEDGER,
-                "CREATE TRIGGER holdings_inserted AFTER INSERT ON holdings FOR EACH ROW EXECUTE FUNCTION review_new_holding();",
+                "CREATE TRIGGER holdings_inserted AFTER INSERT ON holdings "
+                "FOR EACH ROW EXECUTE FUNCTION review_new_holding();",
                 "",
             ),
         ),
@@ -131,7 +136,9 @@ MUTATIONS = (
             Replacement(
                 f"{_POSTGRES}/locks.py",
                 'digest = blake2b("\\0".join((kind, *names)).encode(), digest_size=8).digest()',
-                'from os import urandom\n    digest = urandom(8) if kind == "blob" else blake2b("\\0".join((kind, *names)).encode(), digest_size=8).digest()',
+                "from os import urandom\n"
+                '    spelled = "\\0".join((kind, *names)).encode()\n'
+                '    digest = urandom(8) if kind == "blob" else blake2b(spelled, digest_size=8).digest()',
             ),
         ),
         ("tests/adapters/test_losing_orders.py", "tests/adapters/test_collection_races.py"),
