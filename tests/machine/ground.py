@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import structlog
+import uvloop
 
 from service.adapters.postgres.database import SESSION, Database
 from service.adapters.postgres.opening import prepare
@@ -99,7 +100,7 @@ class Ground:
 @contextmanager
 def opened_ground(dsn: str, opened_store: Callable[[], AbstractAsyncContextManager[Any]]) -> Iterator[Ground]:
     """The ground of a database of its own, migrated and otherwise empty, and of a store."""
-    with logging_restored(), asyncio.Runner() as runner:
+    with logging_restored(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         pool = runner.run(_open_pool(dsn))
         behind = runner.run(_connect(dsn))

@@ -60,7 +60,7 @@ from tests.parts.lives import (
 )
 
 CONTENTS = [f"content {number} of the story".encode() for number in range(4)]
-THOROUGH_EVERY = 10
+THOROUGH_EVERY = 20
 _ORDER = {"pending": 0, "live": 1, "condemned": 2}
 _ALL = EventFilter()
 

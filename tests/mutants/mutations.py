@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _POSTGRES = "service/adapters/postgres"
+_ORDERS = "tests/adapters/test_losing_orders.py"
 _LEDGER = f"{_POSTGRES}/migrations/0001_ledger.sql"
 
 
@@ -41,7 +42,7 @@ MUTATIONS = (
             ),
             Replacement(_LEDGER, "key          text NOT NULL CONSTRAINT objects_key_key UNIQUE,", "key text NOT NULL,"),
         ),
-        ("tests/adapters/test_losing_orders.py", "tests/adapters/test_collection.py"),
+        (_ORDERS,),
     ),
     Mutation(
         "publish without re-check",
@@ -92,10 +93,20 @@ MUTATIONS = (
                 "        AND (events.epoch < edge.epoch OR txid < edge.xmin) {entity}",
                 "        {entity}",
             ),
+            Replacement(f"{_POSTGRES}/feed.py", "if start > edge:", "if start.txid > 2**60:"),
             Replacement(
                 f"{_POSTGRES}/feed.py",
                 "return FeedPage(events, str(edge), caught_up=True)",
-                "return FeedPage(events, events[-1].cursor if events else str(edge), caught_up=True)",
+                "last = Cursor.parse(events[-1].cursor) if events else start\n"
+                "    return FeedPage(events, str(max(edge, last)), caught_up=True)",
+            ),
+            Replacement(
+                f"{_POSTGRES}/feed.py", "edge: Cursor) -> FeedPage:", "edge: Cursor, start: Cursor) -> FeedPage:"
+            ),
+            Replacement(
+                f"{_POSTGRES}/feed.py",
+                "return _page(rows, limit, scan, edge)",
+                "return _page(rows, limit, scan, edge, start)",
             ),
         ),
         ("tests/adapters/test_postgres_feed.py",),
@@ -116,7 +127,7 @@ MUTATIONS = (
                 "for lock in locks",
             ),
         ),
-        ("tests/adapters/test_losing_orders.py",),
+        (_ORDERS,),
     ),
     Mutation(
         "no queue trigger on INSERT of a holding",
@@ -141,6 +152,9 @@ MUTATIONS = (
                 '    digest = urandom(8) if kind == "blob" else blake2b(spelled, digest_size=8).digest()',
             ),
         ),
-        ("tests/adapters/test_losing_orders.py", "tests/adapters/test_collection_races.py"),
+        (
+            f"{_ORDERS}::test_bytes_sent_again_before_their_review_come_before_it_in_the_log",
+            f"{_ORDERS}::test_bytes_sent_again_during_their_review_come_after_it_in_the_log",
+        ),
     ),
 )
