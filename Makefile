@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check chaos growth openapi lock clean
+.PHONY: help setup run test soak mutants chaos growth check openapi lock clean
 
 # The first of these that is new enough; `make setup PYTHON=/path/to/python` names another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -25,6 +25,12 @@ run: .venv/.run ## set up and start Refkeep with everything it needs
 test: .venv/.dev ## set up and run every test on all cores, on a real PostgreSQL and a real S3 store (ARGS="-k slot")
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --dist loadfile --cov --cov-report=)
 	@$(if $(ARGS),,$(BIN)/coverage report --include='service/domain/*,service/application/*' --fail-under=100)
+
+soak: .venv/.dev ## tell stories of other seeds against the model for MINUTES=10, on both stores
+	@$(BIN)/python -m tests.machine $(or $(MINUTES),10) $(ARGS)
+
+mutants: .venv/.dev ## take back what keeps data safe, piece by piece, and see the tests turn red
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 chaos: .venv/.dev ## kill four processes at random under 50 clients for three minutes (ARGS="--minutes 10 --store filesystem")
 	@$(BIN)/python -m tests.chaos $(ARGS)

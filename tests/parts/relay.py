@@ -35,12 +35,31 @@ class Relay:
     decide: Callable[[bytes], Fate] = lambda _: RELAYED
     heads: list[bytes] = field(default_factory=list)
     port: int = 0
+    handlers: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A connection comes in."""
+        handler = asyncio.create_task(self._handle(reader, writer))
+        self.handlers.add(handler)
+        handler.add_done_callback(self.handlers.discard)
+
+    async def aclose(self) -> None:
+        """End what is under way: a handler that outlives the loop is a warning in whatever test comes next."""
+        for handler in self.handlers:
+            handler.cancel()
+        await asyncio.gather(*self.handlers, return_exceptions=True)
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._answer_one(reader, writer)
+        finally:
+            writer.close()
+
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(_HEAD_END)
             self.heads.append(head)
@@ -56,7 +75,6 @@ class Relay:
                 await _consume(reader, _length_of(head))
                 writer.write(f"HTTP/1.1 {fate.status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
                 await writer.drain()
-        writer.close()
 
     async def _relay(self, head: bytes, fate: Fate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self.upstream)
@@ -105,9 +123,10 @@ def _length_of(head: bytes) -> int:
 async def running_relay(upstream: tuple[str, int]) -> AsyncIterator[Relay]:
     """Yield a relay that changes nothing until its `decide` is set."""
     relay = Relay(upstream)
-    server = await asyncio.start_server(relay.handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(relay.begin, "127.0.0.1", 0)
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay
     finally:
         server.close()
+        await relay.aclose()

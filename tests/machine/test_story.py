@@ -1,0 +1,40 @@
+"""Ten thousand steps, the same at every run: the seeds are numbers. `make soak` tells other stories for longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.machine.ground import Ground, opened_ground
+from tests.machine.telling import bucket, folder, tell_stories
+from tests.parts.postgres import PostgresServer
+from tests.parts.seaweed import Seaweed
+
+
+@pytest.fixture(scope="module")
+def on_a_folder(postgres: PostgresServer, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    path = tmp_path_factory.mktemp("stories")
+    with postgres.database(migrated) as dsn, opened_ground(dsn, lambda: folder(path)) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="module")
+def on_a_bucket(
+    postgres: PostgresServer, migrated: str, seaweed: Seaweed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    path = tmp_path_factory.mktemp("stories")
+    with postgres.database(migrated) as dsn, opened_ground(dsn, lambda: bucket(seaweed, path)) as ground:
+        yield ground
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_lost_and_nothing_kept_on_a_folder(on_a_folder: Ground, seed: int) -> None:
+    tell_stories(on_a_folder, seed, 20)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(100, 102))
+def test_nothing_is_lost_and_nothing_kept_in_a_bucket(on_a_bucket: Ground, seed: int) -> None:
+    tell_stories(on_a_bucket, seed, 12)
