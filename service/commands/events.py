@@ -78,7 +78,7 @@ def tail(workspace: str | None, after: str | None, lines: int, follow: bool, as_
 @json_option
 @plain_errors
 def verify(as_json: bool) -> None:
-    r"""Fold the log and compare with the tables, in one snapshot of a system that goes on living.
+    """Fold the log and compare with the tables, in one snapshot of a system that goes on living.
 
     Entities with their versions and refs, holdings, holds, tombstones. Memory stays small; Postgres may sort on disk.
 
@@ -88,7 +88,9 @@ def verify(as_json: bool) -> None:
     from service.adapters.postgres.archive import PostgresArchive
     from service.application.verify_log import VerifyLog
 
-    counts, differences, told = dict[str, int](), list[Difference](), 0
+    counts: dict[str, int] = {}
+    differences: list[Difference] = []
+    told = 0
 
     async def work(database: Database) -> None:
         nonlocal told

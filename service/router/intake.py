@@ -115,12 +115,17 @@ async def read_intake(request: HttpRequest, limit: int) -> Intake:
     return Intake(_fields(query), raw_body(request, limit))
 
 
-async def read_command(request: HttpRequest, shape: type[Shape], empty: Shape | None = None) -> Shape:
-    """A JSON body that takes no query beside it; an absent one is `empty`, where that is given. Raises `BadRequest`."""
+async def read_command(
+    request: HttpRequest, shape: type[Shape], empty: Shape | None = None, also: str | None = None
+) -> Shape:
+    """A JSON body that takes no query beside it; an absent one is `empty`, where that is given.
+
+    `also` is another media type that it may be called. Raises `BadRequest`.
+    """
     refuse_query(request)
     declared = _declared(request)
     may_be_absent = empty is not None and not declared
-    if content_type(request) != JSON and not may_be_absent:
+    if content_type(request) not in {JSON, also} and not may_be_absent:
         raise BadRequest("Send application/json.")
     return await read_json(request.receive, shape, declared=declared, empty=empty)
 

@@ -40,6 +40,9 @@ from service.schemas.requests import (
     SignRequest,
 )
 
+MERGE_PATCH = "application/merge-patch+json"
+"""RFC 7396, which is what PATCH does."""
+
 _WORD = r"[a-z0-9][a-z0-9!#$&^_.+-]*"  # RFC 6838 §4.2
 _MEDIA_TYPE = re.compile(rf"{_WORD}/({_WORD}|\*)")
 
@@ -94,7 +97,7 @@ async def patch_media(request: HttpRequest, use: UseCases, ref_id: str) -> Respo
     """Change what a ref says, or who may fetch it."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
     named = _ref_id(ref_id)
-    asked = await read_command(request, RevisionRequest)
+    asked = await read_command(request, RevisionRequest, also=MERGE_PATCH)
     command = Revise(caller.workspace, named, revision_of(asked), caller.actor, expectation_of(request))
     present = present_ref(use.present)
     return respond_to(await use.revise_media(command, claim_of(request, present, asked)), present)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from service.adapters.keys import is_key
 from service.adapters.s3.client import S3Config
-from service.application.guard_store import NOTE
+from service.application.guard_store import NOTES
 from tests.parts.blobs import files_under
 from tests.parts.buckets import emptied_bucket, physical_keys
 from tests.parts.seaweed import ACCESS_KEY, SECRET_KEY, running_seaweed
@@ -60,7 +60,7 @@ def let_spools_age(folders: list[Path]) -> None:
 def _shared_folder(data_dir: Path) -> Place:
     def stored() -> set[str]:
         files = {name.removeprefix("objects/") for name in files_under(data_dir / "blobs")}
-        return files - {NOTE}
+        return files - NOTES
 
     return Place({"STORAGE": "filesystem"}, data_dir, stored)
 
@@ -73,4 +73,4 @@ def _bucket(config: S3Config) -> Place:
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     }
-    return Place(settings, None, lambda: asyncio.run(physical_keys(config)) - {NOTE})
+    return Place(settings, None, lambda: asyncio.run(physical_keys(config)) - NOTES)

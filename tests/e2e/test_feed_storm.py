@@ -13,7 +13,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,6 @@ from tests.parts.ledgers import ACTOR, attach, book, opened_database, postgres_l
 from tests.parts.postgres import PostgresServer, session
 from tests.parts.seaweed import free_ports
 from tests.parts.service import Refkeep, Yard, is_ready
-
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(int(float(os.environ.get("FEED_SECONDS", "20"))) + 160)]
 
 SECONDS = float(os.environ.get("FEED_SECONDS", "20"))
 SEED = int(os.environ.get("FEED_SEED", "4711"))
@@ -64,10 +62,10 @@ class Storm:
 
     yard: Yard
     settings: dict[str, Any]
-    database: Database
     workspace: str
     token: str
     dice: random.Random
+    database: Database = field(init=False)
     written: set[str] = field(default_factory=set)
     last: str | None = None
 
@@ -204,7 +202,7 @@ def start(yard: Yard, settings: dict[str, Any]) -> Refkeep:
     """A service that is ready; one whose address is still taken by the workers of a killed one comes again."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        service = yard.launch("serve", **settings)
+        service = replace(yard.launch("serve", **settings), port=settings["PORT"])
         _started.append(service)
         while service.process.poll() is None:
             if is_ready(service):
@@ -225,16 +223,18 @@ def yard(postgres: PostgresServer, tmp_path: Path) -> Yard:
     return Yard(tmp_path, postgres)
 
 
-async def test_no_reader_misses_or_repeats_an_event_whatever_breaks(
+@pytest.mark.timeout(SECONDS + 160)
+def test_no_reader_misses_or_repeats_an_event_whatever_breaks(
     yard: Yard, postgres: PostgresServer, migrated: str, tmp_path: Path
 ) -> None:
     [port] = free_ports(1)
     with postgres.database(migrated) as url:
         settings = {"DATABASE_URL": url, "PORT": port, "data_dir": tmp_path / "data"}
-        service = await asyncio.to_thread(start, yard, settings)
         try:
-            async with opened_database(url, WRITERS) as database:
-                await weather(yard, settings, service, database)
+            service = start(yard, settings)
+            workspace = service.workspace()
+            storm = Storm(yard, settings, workspace, service.key(workspace, "read"), random.Random(SEED))
+            asyncio.run(blow(storm, service))
         finally:
             for launched in _started:
                 if launched.process.poll() is None:
@@ -242,9 +242,15 @@ async def test_no_reader_misses_or_repeats_an_event_whatever_breaks(
                     launched.process.wait()
 
 
-async def weather(yard: Yard, settings: dict[str, Any], service: Refkeep, database: Database) -> None:
-    workspace = service.workspace()
-    storm = Storm(yard, settings, database, workspace, service.key(workspace, "read"), random.Random(SEED))
+async def blow(storm: Storm, service: Refkeep) -> None:
+    """Everyone at once, until everyone has read everything."""
+    async with opened_database(storm.settings["DATABASE_URL"], WRITERS) as database:
+        storm.database = database
+        await weather(storm, service)
+
+
+async def weather(storm: Storm, service: Refkeep) -> None:
+    database, workspace = storm.database, storm.workspace
     readers = [Reader(f"poller {number}") for number in range(POLLERS)]
     readers += [Reader(f"stream {number}") for number in range(STREAMS)]
     ledger = postgres_ledger(database)

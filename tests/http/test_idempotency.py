@@ -18,8 +18,8 @@ from tests.parts.together import together
 
 SLOT, ROLE = "document/7/file/0", "document/7/file"
 TWINS = 8
-NOT_ONCE = {"post_missing"}
-"""It answers how things are now, and what it does, renewing leases, does no harm twice: a stored answer would lie."""
+NOT_ONCE = {"post_missing", "sign_media", "sign_media_list"}
+"""They answer how things are now and write nothing but leases, which does no harm twice: a stored answer would lie."""
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,9 @@ ASKS: dict[str, dict[str, Ask]] = {
     "delete_media": {"theirs": lambda who, it: who.http.delete(f"/media/{it.ref_id}")},
     "restore_media": {"theirs": lambda who, it: who.http.post(f"/media/{it.ref_id}/restore")},
     "purge_media": {"theirs": lambda who, it: who.http.post(f"/media/{it.ref_id}/purge")},
+    "sign_media": {"theirs": lambda who, it: who.http.post(f"/media/{it.ref_id}/sign")},
+    "sign_media_list": {"theirs": lambda who, it: who.http.post("/media/sign", json={"ref_ids": [it.ref_id]})},
+    "get_snapshot": {"own": lambda who, _: who.http.get("/snapshot")},
     "get_events": {
         "of hash": lambda who, it: who.http.get("/events", params={"sha256": it.name}),
         "of ref": lambda who, it: who.http.get("/events", params={"ref_id": it.ref_id}),
