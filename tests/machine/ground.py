@@ -27,6 +27,7 @@ from tests.parts.lives import Life, Points, begin_life
 
 SLUGS = ["story-a", "story-b"]
 _PATIENCE_S = 10.0
+_LOOKING = {"jit": "off", "synchronous_commit": "off", "plan_cache_mode": "force_generic_plan"}
 _LOG = """SELECT epoch, txid, seq, type, entity_id, data::text FROM events
     WHERE workspace_id = (SELECT id FROM workspaces WHERE slug = $1) ORDER BY epoch, txid, seq"""
 _WAITING = """SELECT count(*) FROM pg_stat_activity
@@ -127,7 +128,7 @@ async def _open_pool(dsn: str) -> asyncpg.Pool[asyncpg.Record]:
 
 
 async def _connect(dsn: str) -> Any:
-    return await asyncpg.connect(dsn)
+    return await asyncpg.connect(dsn, server_settings=_LOOKING)
 
 
 async def _enter(store: AbstractAsyncContextManager[Any]) -> Any:

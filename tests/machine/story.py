@@ -97,6 +97,7 @@ at_once = st.sampled_from(["change", "change", "upload", "upload", "collect"]).f
     }[kind]
 )
 times = st.sampled_from([MINUTE, HOUR, 13 * HOUR, DAY + HOUR, DAY + HOUR, 8 * DAY, 8 * DAY, 31 * DAY, 91 * DAY])
+waits = st.sampled_from([0, 0, 8 * DAY])
 _HOLDING = ["give up", "give up", "grant", "ask"]
 _OPERATION = ["quarantine", "legal", "lift", "lift", "lift", "limit", "free", "free"]
 _ACTS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
@@ -113,7 +114,7 @@ _ACTS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
     "begin_upload": (2, (slugs, contents, st.sampled_from([AFTER_RESERVE, AFTER_PUT, AFTER_PUT]))),
     "begin_round": (2, (st.sampled_from([AFTER_COMMIT, AFTER_CONDEMN, BEFORE_DELETE, BEFORE_DELETE, AFTER_DELETE]),)),
     "go_on": (3, (st.integers(0, 2),)),
-    "at_the_same_time": (5, (at_once, st.sampled_from([AFTER_LOAD, BEFORE_COMMIT]), at_once, st.booleans())),
+    "at_the_same_time": (5, (at_once, st.sampled_from([AFTER_LOAD, BEFORE_COMMIT]), at_once, st.booleans(), waits)),
 }
 """How often each comes, and what it is drawn from. One rule draws them all: a rule for each would be left out of half
 of the stories, and it takes many kinds together to lose anything."""
@@ -231,7 +232,9 @@ class Story(RuleBasedStateMachine):
         if self.suspended:
             self.tell("go on", self.gone_on(self.suspended.pop(which % len(self.suspended))))
 
-    def at_the_same_time(self, first: Any, at: str, second: Any, read: bool) -> None:
+    def at_the_same_time(self, first: Any, at: str, second: Any, read: bool, by: int) -> None:
+        if by:
+            self.tell("wait", self.waited(by))
         self.tell("overlap", self.overlapped(first, at, second, read))
 
     # --- how it is done and judged ----------------------------------------------------------------------------------

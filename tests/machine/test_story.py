@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +18,14 @@ from tests.parts.seaweed import Seaweed
 
 @pytest.fixture(scope="module")
 def on_a_folder(postgres: PostgresServer, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    path = tmp_path_factory.mktemp("stories")
-    with postgres.database(migrated) as dsn, opened_ground(dsn, lambda: folder(path)) as ground:
-        yield ground
+    """In memory where there is such a folder: what a disk keeps is the crash tests' affair, and waiting for it is slow."""
+    with ExitStack() as stack:
+        memory = Path("/dev/shm")
+        path = tmp_path_factory.mktemp("stories")
+        if os.access(memory, os.W_OK):
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="refkeep-stories-", dir=memory)))
+        dsn = stack.enter_context(postgres.database(migrated))
+        yield stack.enter_context(opened_ground(dsn, lambda: folder(path)))
 
 
 @pytest.fixture(scope="module")
