@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -116,17 +116,17 @@ async def read_intake(request: HttpRequest, limit: int) -> Intake:
 
 
 async def read_command(
-    request: HttpRequest, shape: type[Shape], empty: Shape | None = None, also: str | None = None
+    request: HttpRequest, shape: type[Shape], empty: Shape | None = None, types: Collection[str] = (JSON,)
 ) -> Shape:
-    """A JSON body that takes no query beside it; an absent one is `empty`, where that is given.
+    """A JSON body of one of `types` that takes no query beside it. Raises `BadRequest`.
 
-    `also` is another media type that it may be called. Raises `BadRequest`.
+    An absent one is `empty`, where that is given.
     """
     refuse_query(request)
     declared = _declared(request)
     may_be_absent = empty is not None and not declared
-    if content_type(request) not in {JSON, also} and not may_be_absent:
-        raise BadRequest("Send application/json.")
+    if content_type(request) not in types and not may_be_absent:
+        raise BadRequest(f"Send {' or '.join(types)}.")
     return await read_json(request.receive, shape, declared=declared, empty=empty)
 
 

@@ -17,7 +17,7 @@ from service.domain.ref import RefState
 from service.domain.slot import parse_entity_id, parse_name
 from service.ports.access import Scope
 from service.ports.catalogue import MediaFilter
-from service.router.answers import answer, respond, respond_to
+from service.router.answers import JSON, answer, respond, respond_to
 from service.router.intake import (
     HttpRequest,
     claim_of,
@@ -40,9 +40,7 @@ from service.schemas.requests import (
     SignRequest,
 )
 
-MERGE_PATCH = "application/merge-patch+json"
-"""RFC 7396, which is what PATCH does."""
-
+_PATCHES = (JSON, "application/merge-patch+json")  # RFC 7396: what is left out stays, null clears
 _WORD = r"[a-z0-9][a-z0-9!#$&^_.+-]*"  # RFC 6838 §4.2
 _MEDIA_TYPE = re.compile(rf"{_WORD}/({_WORD}|\*)")
 
@@ -97,7 +95,7 @@ async def patch_media(request: HttpRequest, use: UseCases, ref_id: str) -> Respo
     """Change what a ref says, or who may fetch it."""
     caller = await use.callers.require(request.headers, Scope.WRITE)
     named = _ref_id(ref_id)
-    asked = await read_command(request, RevisionRequest, also=MERGE_PATCH)
+    asked = await read_command(request, RevisionRequest, types=_PATCHES)
     command = Revise(caller.workspace, named, revision_of(asked), caller.actor, expectation_of(request))
     present = present_ref(use.present)
     return respond_to(await use.revise_media(command, claim_of(request, present, asked)), present)

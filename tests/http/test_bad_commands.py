@@ -37,7 +37,9 @@ def test_a_hold_is_not_lifted_by_a_request_with_a_query(acme: Caller, service: R
     assert operator.http.delete(f"/holds/{sha256}").status_code == 204
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "image/png", None])
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/x-www-form-urlencoded", "image/png", "application/merge-patch", None]
+)
 def test_a_command_is_json_and_says_so(acme: Caller, media_type: str | None) -> None:
     ref_id = acme.post("document/7/file", fresh_text()).json()["ref"]["ref_id"]
     headers = {"if-match": '"1"'} | ({} if media_type is None else {"content-type": media_type})
