@@ -1,4 +1,4 @@
-"""The composition root: settings to adapters to use cases to one ASGI application. Nothing else builds what serves."""
+"""One worker: it opens its parts, puts them together to one ASGI application, and works in the background meanwhile."""
 
 from __future__ import annotations
 
@@ -8,76 +8,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
-from typing import TYPE_CHECKING, TypeAlias
 
-from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
-from service.adapters.postgres.adoption import PostgresAdoption
-from service.adapters.postgres.blobs import PostgresBlobs
-from service.adapters.postgres.catalogue import PostgresCatalogue
-from service.adapters.postgres.clock import PostgresClock
 from service.adapters.postgres.collection import PostgresCollection
-from service.adapters.postgres.database import Database
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
-from service.adapters.postgres.holds import PostgresHolds
 from service.adapters.postgres.integrity import PostgresIntegrity
-from service.adapters.postgres.leftovers import PostgresLeftovers
-from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.opening import open_database
-from service.adapters.postgres.reasons import PostgresReasons
-from service.adapters.postgres.refs import PostgresRefs
-from service.adapters.postgres.scrubbing import PostgresScrubbing
-from service.adapters.postgres.sentinel import PostgresSentinel
-from service.adapters.postgres.snapshot import PostgresSnapshot
-from service.adapters.postgres.space import PostgresSpace
-from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
-from service.application.adopt_objects import AdoptObjects
-from service.application.attach_blob import AttachBlob
-from service.application.attach_bytes import AttachBytes
 from service.application.authenticate import Authenticate
-from service.application.await_events import AwaitEvents
-from service.application.change_refs import ChangeRefs
-from service.application.changes import Rules
-from service.application.check_store import CheckStore
-from service.application.collect import Collect
-from service.application.confirm_holding import ConfirmHolding
-from service.application.describe_blob import DescribeBlob
-from service.application.explain_blob import ExplainBlob
-from service.application.find_missing import FindMissing
-from service.application.follow_events import FollowEvents
-from service.application.get_hold import GetHold
-from service.application.get_media import GetMedia
-from service.application.get_workspace import GetWorkspace
-from service.application.give_up_holding import GiveUpHolding
-from service.application.grant_holding import GrantHolding
-from service.application.guard_store import GuardStore
-from service.application.lifetimes import Lifetimes
-from service.application.lift_hold import LiftHold
-from service.application.list_events import ListEvents
-from service.application.list_media import ListMedia
-from service.application.list_refs import ListRefs
-from service.application.place_hold import PlaceHold
-from service.application.purge_due import PurgeDue
-from service.application.purge_media import PurgeMedia
-from service.application.put_workspace import PutWorkspace
-from service.application.release_media import ReleaseMedia
-from service.application.release_refs import ReleaseRefs
-from service.application.release_slot import ReleaseSlot
-from service.application.reorder_role import ReorderRole
-from service.application.restore_media import RestoreMedia
-from service.application.revise_media import ReviseMedia
-from service.application.scrub import Scrub
-from service.application.sign_media import SignMedia
-from service.application.sign_media_list import SignMediaList
-from service.application.signing import Signer
-from service.application.take_snapshot import TakeSnapshot
-from service.application.upload_blob import UploadBlob
-from service.application.walk_store import WalkStore
 from service.application.watch_lag import WatchLag
+from service.composition import Parts, create_collect, create_storage, create_use_cases
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
@@ -88,10 +31,7 @@ from service.domain.signature import Signatures
 from service.drain import Drain
 from service.observability import outlets
 from service.ports.collection import Collection
-from service.ports.feed import Tail
 from service.ports.integrity import Integrity
-from service.ports.prober import Prober
-from service.ports.storage import Storage
 from service.rounds import in_rounds
 from service.router.api import create_api, operations_by_route
 from service.router.callers import Callers
@@ -99,19 +39,12 @@ from service.router.gateway import App, Gateway, Receive, Scope, Send, guarded, 
 from service.router.operations import Operations
 from service.router.problems import problem_answer
 from service.router.settling import settled
-from service.router.use_cases import UseCases
-from service.schemas.media import Presenter
 from service.schemas.policy_file import load_policies
 from service.settings import Settings
 from service.tailer import tailing
-from service.telemetry import Route, Telemetry, instrument, start_telemetry
-
-if TYPE_CHECKING:
-    from service.adapters.s3.storage import S3Storage
+from service.telemetry import Route, instrument, start_telemetry
 
 _LAG_INTERVAL = timedelta(seconds=10)
-
-Store: TypeAlias = "FilesystemStorage | S3Storage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,79 +56,9 @@ class Deployment:
     default_workspaces: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What lives as long as the worker."""
-
-    database: Database
-    store: Store
-    storage: Storage
-    prober: Prober
-    telemetry: Telemetry
-    tail: Tail
-
-
 def create_app(deployment: Deployment, drain: Drain) -> App:
     """The application of one worker; its lifespan opens and closes everything that holds a resource."""
     return _Worker(deployment, drain, load_policies(deployment.settings.policies))
-
-
-def create_storage(settings: Settings) -> Store:
-    """The configured store, not yet open."""
-    if settings.storage == "s3" and settings.s3_bucket is not None:
-        return _s3_storage(settings, settings.s3_bucket)
-    return FilesystemStorage(settings.data_dir / "blobs")
-
-
-def _s3_storage(settings: Settings, bucket: str) -> S3Storage:
-    # Half of a start's time is this import, and a folder needs none of it.
-    from service.adapters.s3.client import S3Config, wants_checksums  # noqa: PLC0415
-    from service.adapters.s3.storage import S3Storage  # noqa: PLC0415
-
-    region = settings.s3_region or "us-east-1"
-    config = S3Config(bucket, settings.s3_endpoint_url, region, checksums=wants_checksums())
-    return S3Storage(config, settings.data_dir / "spool")
-
-
-def create_collect(settings: Settings, database: Database, store: Store) -> Collect:
-    """The collector, on a store that is open."""
-    return Collect(
-        GuardStore(PostgresSentinel(database), store),
-        PostgresCollection(database),
-        ObservedStorage(store),
-        PostgresLeftovers(database),
-        store,
-        PurgeDue(PostgresTrash(database)),
-        settings.quarantine,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """What `refkeep fsck` and `refkeep scrub` do; `min_age` is how old bytes without a row become."""
-
-    check: CheckStore
-    adopt: AdoptObjects
-    scrub: Scrub
-    min_age: timedelta
-
-
-@asynccontextmanager
-async def create_repair(settings: Settings, database: Database, store: Store) -> AsyncIterator[Repair]:
-    """Repair, on a store that is open; what looks at media starts when it is needed, and ends with the block."""
-    guard, storage = GuardStore(PostgresSentinel(database), store), ObservedStorage(store)
-    integrity, clock, prober = PostgresIntegrity(database), PostgresClock(database), VipsProber()
-    walk, workspaces = WalkStore(integrity, storage, settings.quarantine), PostgresWorkspaces(database)
-    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention)
-    try:
-        yield Repair(
-            CheckStore(guard, walk, PostgresSpace(database), clock, store, lifetimes),
-            AdoptObjects(guard, walk, PostgresAdoption(database), workspaces, ObservedProber(prober), lifetimes),
-            Scrub(guard, PostgresScrubbing(database), integrity, storage, clock),
-            settings.orphan_retention,
-        )
-    finally:
-        await prober.aclose()
 
 
 class _Worker:
@@ -228,7 +91,7 @@ class _Worker:
 
 
 @asynccontextmanager
-async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[_Parts]:
+async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Parts]:
     settings = deployment.settings
     telemetry = start_telemetry(log_format=settings.log_format, service_version=version("refkeep"))
     async with AsyncExitStack() as stack:
@@ -243,11 +106,11 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[_Pa
         stack.push_async_callback(prober.aclose)
         await prober.warm()
         tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
-        yield _Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry, tail)
+        yield Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry, tail)
 
 
 @asynccontextmanager
-async def _collecting(settings: Settings, parts: _Parts, drain: Drain) -> AsyncIterator[None]:
+async def _collecting(settings: Settings, parts: Parts, drain: Drain) -> AsyncIterator[None]:
     """Collect in the background, unless nothing may be written."""
     if settings.read_only:
         yield
@@ -265,7 +128,7 @@ async def _collecting(settings: Settings, parts: _Parts, drain: Drain) -> AsyncI
 
 
 @asynccontextmanager
-async def _watching_lag(parts: _Parts, drain: Drain) -> AsyncIterator[None]:
+async def _watching_lag(parts: Parts, drain: Drain) -> AsyncIterator[None]:
     watch_lag = WatchLag(PostgresFeed(parts.database))
 
     async def turn() -> bool:
@@ -287,7 +150,7 @@ async def _measure_integrity(integrity: Integrity) -> None:
         outlets().integrity_failures.set(count, {"health": health.value})
 
 
-def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _Parts) -> App:
+def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: Parts) -> App:
     settings, database = deployment.settings, parts.database
     authenticate = Authenticate(RememberedKeys(PostgresKeys(database)), deployment.default_workspaces)
     callers = Callers(authenticate, PostgresWorkspaces(database), settings.read_only)
@@ -307,56 +170,9 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: _
         is_draining=lambda: drain.draining,
         render_metrics=parts.telemetry.render_metrics,
     )
-    api = create_api(_use_cases(settings, policies, callers, parts), operations)
+    api = create_api(create_use_cases(settings, policies, callers, parts), operations)
     return Gateway(
         delivery,
         settled(instrument(guarded(with_head(api)), [Route(*route) for route in operations_by_route()])),
         lambda scope: match(scope) is not None,
-    )
-
-
-def _use_cases(settings: Settings, policies: Policies, callers: Callers, parts: _Parts) -> UseCases:
-    blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
-    holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
-    feed = PostgresFeed(parts.database)
-    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
-    signer, catalogue = Signer(Signatures(settings.signing_keys)), PostgresCatalogue(parts.database)
-    upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
-    attach, rules = AttachBlob(refs, policies, lifetimes), Rules(policies, lifetimes)
-    return UseCases(
-        callers=callers,
-        present=Presenter((settings.public_url or "").rstrip("/")),
-        policies=policies,
-        max_upload_bytes=settings.max_upload_bytes,
-        upload_blob=upload,
-        confirm_holding=ConfirmHolding(blobs, lifetimes),
-        find_missing=FindMissing(blobs, lifetimes),
-        describe_blob=DescribeBlob(blobs, refs),
-        give_up_holding=GiveUpHolding(blobs),
-        grant_holding=GrantHolding(blobs, lifetimes),
-        attach_blob=attach,
-        attach_bytes=AttachBytes(upload, attach),
-        release_slot=ReleaseSlot(refs, policies, lifetimes),
-        list_refs=ListRefs(refs),
-        reorder_role=ReorderRole(refs, rules),
-        release_refs=ReleaseRefs(refs, rules),
-        change_refs=ChangeRefs(refs, rules),
-        get_media=GetMedia(refs),
-        list_media=ListMedia(catalogue),
-        release_media=ReleaseMedia(refs, rules),
-        revise_media=ReviseMedia(refs, rules),
-        restore_media=RestoreMedia(refs, rules),
-        purge_media=PurgeMedia(refs, rules),
-        sign_media=SignMedia(refs, signer),
-        sign_media_list=SignMediaList(catalogue, signer),
-        list_events=ListEvents(feed),
-        await_events=AwaitEvents(feed, parts.tail),
-        follow_events=FollowEvents(feed, parts.tail),
-        take_snapshot=TakeSnapshot(feed, PostgresSnapshot(parts.database)),
-        explain_blob=ExplainBlob(PostgresReasons(parts.database)),
-        place_hold=PlaceHold(holds),
-        lift_hold=LiftHold(holds),
-        get_hold=GetHold(holds),
-        get_workspace=GetWorkspace(workspaces, PostgresSpace(parts.database)),
-        put_workspace=PutWorkspace(workspaces),
     )

@@ -151,7 +151,7 @@ def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:
 async def _open_desk(url: str) -> AsyncIterator[_Desk]:
     from service.adapters.postgres.collection import PostgresCollection
     from service.adapters.postgres.opening import open_database
-    from service.app import create_collect, create_storage
+    from service.composition import create_collect, create_storage
 
     settings = settings_of_environment()
     database, store = await open_database({"dsn": url}, 2), create_storage(settings)

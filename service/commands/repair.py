@@ -20,8 +20,8 @@ from service.commands.output import json_option, plain_errors, print_json, print
 from service.commands.postgres import reachable_postgres
 
 if TYPE_CHECKING:
-    from service.app import Repair
     from service.application.findings import Report
+    from service.composition import Repair
 
 TOO_MUCH, NOT_WELL = 3, 4
 _SHOWN = 50
@@ -152,7 +152,7 @@ def _run(work: Callable[[Repair, Tell], Awaitable[Report]], size: int | None = N
 @asynccontextmanager
 async def _opened(url: str) -> AsyncIterator[Repair]:
     from service.adapters.postgres.opening import open_database
-    from service.app import create_repair, create_storage
+    from service.composition import create_repair, create_storage
 
     settings = settings_of_environment()
     database, store = await open_database({"dsn": url}, 2), create_storage(settings)

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import asyncpg
 
-from service import app
+from service import composition
 from service.adapters.postgres.database import Connection, Database
 from service.application.collect import Collect
 from service.router.use_cases import UseCases
@@ -191,6 +191,6 @@ def begin_life(pool: asyncpg.Pool[asyncpg.Record], store: FaultyStore, points: P
     passed = points or Points()
     database, settings = _LivingDatabase(pool, passed), Settings()
     living: Any = _LivingStore(store, passed)
-    parts = app._Parts(database, living, living, PlainProber(), cast("Any", None), cast("Any", None))
-    use = app._use_cases(settings, POLICIES, cast("Any", None), parts)
-    return Life(use, app.create_collect(settings, database, living), passed)
+    parts = composition.Parts(database, living, living, PlainProber(), cast("Any", None), cast("Any", None))
+    use = composition.create_use_cases(settings, POLICIES, cast("Any", None), parts)
+    return Life(use, composition.create_collect(settings, database, living), passed)
