@@ -90,9 +90,10 @@ MUTATIONS = (
         (
             Replacement(
                 f"{_POSTGRES}/feed.py",
-                "        AND (events.epoch < edge.epoch OR txid < edge.xmin) {entity}",
-                "        {entity}",
+                '_SETTLED = "(events.epoch < edge.epoch OR txid < edge.xmin)"',
+                '_SETTLED = "true"',
             ),
+            Replacement(f"{_POSTGRES}/feed.py", " AND txid < {_BOUND} {{which}}", " {{which}}"),
             Replacement(f"{_POSTGRES}/feed.py", "if start > edge:", "if start.txid > 2**60:"),
             Replacement(
                 f"{_POSTGRES}/feed.py",
