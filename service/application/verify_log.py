@@ -12,6 +12,7 @@ from service.domain.event import EntityState, HoldEvent, HoldingEvent, RefEvent,
 from service.domain.hold import Hold
 from service.domain.ref import Holding, Ref
 from service.domain.replay import BrokenStory, Tombstone, refs_of, retell_entity, retell_hold
+from service.domain.slot import EntityKey
 from service.ports.archive import Archive, Books, Entry
 from service.ports.trash import TOMBSTONE
 
@@ -124,7 +125,13 @@ class _Account(Generic[Subject, State, Happening, Row]):
 
 def subject_text(subject: object) -> str:
     """A subject for people: `demo book 42`."""
-    return " ".join(str(part) for part in subject) if isinstance(subject, tuple) else str(subject)
+    match subject:
+        case EntityKey():
+            return f"{subject.workspace} {subject.type} {subject.id}"
+        case tuple():
+            return " ".join(str(part) for part in subject)
+        case _:
+            return str(subject)
 
 
 def _entity_after(state: EntityState | None, event: RefEvent) -> EntityState:
