@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 
 from service.domain.errors import Unavailable
 from service.drain import Drain
@@ -87,7 +87,8 @@ class _Watch:
 
     def __init__(self, drain: Drain) -> None:
         self._drain = drain
-        self._changed = asyncio.Event()
+        self._changed = False
+        self._stirred = asyncio.Event()
 
     @property
     def ended(self) -> bool:
@@ -95,18 +96,24 @@ class _Watch:
         return self._drain.draining
 
     def wake(self) -> None:
-        """Something may be there to read."""
-        self._changed.set()
+        """Something may be there to read, or nothing more to wait for."""
+        self._changed = True
+        self._stirred.set()
 
     async def news(self, within: float) -> bool:
         """See the port."""
-        if not self.ended:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(within):
-                    await self._changed.wait()
-        changed = self._changed.is_set()
-        self._changed.clear()
+        if not (self._changed or self.ended):
+            await self._stir_within(within)
+        changed, self._changed = self._changed, False
+        self._stirred.clear()
         return changed and not self.ended
+
+    async def _stir_within(self, seconds: float) -> None:
+        timer = asyncio.get_running_loop().call_later(seconds, self._stirred.set)
+        try:
+            await self._stirred.wait()
+        finally:
+            timer.cancel()
 
 
 @asynccontextmanager

@@ -30,10 +30,9 @@ class ReplayLog:
     async def __call__(self, scope: Scope) -> AsyncIterator[Replayed]:
         """Entities, then holdings where no entity is asked for. Raises `BadCursor`, `CursorExpired`, `BrokenStory`."""
         async with self.archive.opened() as books:
-            async for replayed in _entities(books, scope):
-                yield replayed
-            if scope.entity_type is None and scope.entity_id is None:
-                async for replayed in _holdings(books, scope):
+            is_narrow = scope.entity_type is not None or scope.entity_id is not None
+            for tellings in [_entities(books, scope), *([] if is_narrow else [_holdings(books, scope)])]:
+                async for replayed in tellings:
                     yield replayed
 
 
@@ -44,9 +43,8 @@ async def _entities(books: Books, scope: Scope) -> AsyncIterator[Replayed]:
             if state.version:
                 yield Replayed(entity, state)
             entity, state = entry.subject, EntityState()
-        if entry.start is not None:
-            state = entry.start
-        elif entry.event is not None:
+        state = entry.start or state
+        if entry.event is not None:
             state = retell_entity(state, entry.event)
     if state.version:
         yield Replayed(entity, state)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from service.domain.event import EntityState, HoldEvent, HoldingEvent, RefEvent, evolve_holding
 from service.domain.hold import Hold
@@ -104,11 +104,11 @@ class _Account(Generic[Subject, State, Happening, Row]):
     def take(self, entry: Entry[Subject, State, Happening, Row]) -> None:
         if entry.start is not None:
             self._state = entry.start
-        elif entry.row is not None:
-            self._rows.append(entry.row)
         elif entry.event is not None:
             self._events += 1
             self._tell(entry.event)
+        else:
+            self._rows.append(cast("Row", entry.row))
 
     def finding(self) -> Finding:
         fault = self._broken or self._kind.judge(self._state, self._rows)

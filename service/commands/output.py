@@ -53,12 +53,20 @@ def _plain_errors() -> Iterator[None]:
     from service.adapters.postgres.embedded_account import EmbeddedPostgresError
     from service.adapters.postgres.migration import SchemaError
     from service.domain.errors import RefkeepError
+    from service.domain.replay import BrokenStory
     from service.schemas.policy_file import PolicyFileError
     from service.server import AddressUnavailable
 
     try:
         yield
-    except (AddressUnavailable, RefkeepError, EmbeddedPostgresError, SchemaError, PolicyFileError) as error:
+    except (
+        AddressUnavailable,
+        RefkeepError,
+        BrokenStory,
+        EmbeddedPostgresError,
+        SchemaError,
+        PolicyFileError,
+    ) as error:
         raise click.ClickException(str(error)) from error
 
 

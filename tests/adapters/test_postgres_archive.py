@@ -121,6 +121,7 @@ async def test_a_whole_life_is_told_by_its_log(database: Database) -> None:
         ("DELETE FROM holds", ["hold"]),
         ("DELETE FROM tombstones", ["tombstone"]),
         ("DELETE FROM events WHERE ctid = (SELECT max(ctid) FROM events WHERE type LIKE '%ref.rel%')", ["entity"]),
+        ("DELETE FROM events WHERE ctid = (SELECT min(ctid) FROM events WHERE type LIKE '%ref.ins%')", ["entity"]),
         ("DELETE FROM events WHERE workspace_id IS NULL AND decision = 'insert'", ["hold"]),
     ],
 )  # fmt: skip
@@ -241,6 +242,7 @@ async def test_a_replay_shows_an_entity_as_it_was_at_any_version(database: Datab
         assert then.state is not None
         assert (then.state.version, then.state.live["notes"]) == (number, refs)
     assert await replayed(database, Scope(workspace, "book", "43", rows=False)) == []
+    assert await replayed(database, Scope(await ledger.workspace(), rows=False)) == []
     holdings = [each for each in await replayed(database, Scope(workspace, rows=False)) if each.holding]
     assert len(holdings) == 4
     await drop(database, moments[2][0] or "")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -16,13 +17,15 @@ import msgspec
 from service.adapters.postgres.database import Connection, Database, Row
 from service.domain.blob import Sha256
 from service.domain.errors import CursorExpired
-from service.domain.event import Event, HoldEvent, HoldingEvent, RefEvent
-from service.domain.replay import Tombstone
+from service.domain.event import HoldEvent, HoldingEvent, RefEvent
+from service.domain.replay import BrokenStory, Tombstone
 from service.domain.slot import EntityKey
 from service.ports.archive import EVERYTHING, EntityEntry, Entry, HoldEntry, HoldingEntry, Scope, TombstoneEntry
 from service.schemas.checkpoint import decode_entity, decode_hold, decode_holding
 from service.schemas.cursor import Cursor
 from service.schemas.events import EventRef, decode_event, to_ref
+
+Told = TypeVar("Told", RefEvent, HoldingEvent, HoldEvent)
 
 _ROWS_AT_ONCE = 500
 _PATIENCE_S = 3600.0
@@ -168,8 +171,11 @@ class PostgresBooks:
             yield row
 
 
-def _event(row: Row) -> Event:
-    return decode_event(row["type"], row["time"], row["data"].encode())
+def _event(row: Row, kind: type[Told]) -> Told:
+    event = decode_event(row["type"], row["time"], row["data"].encode())
+    if not isinstance(event, kind):
+        raise BrokenStory(f"{row['type']} is not what its type says")
+    return event
 
 
 def _entity_entry(row: Row) -> EntityEntry:
@@ -178,8 +184,7 @@ def _entity_entry(row: Row) -> EntityEntry:
         case 0:
             return Entry(entity, start=decode_entity(entity, data))
         case 1:
-            event = _event(row)
-            return Entry(entity, event=event if isinstance(event, RefEvent) else None)
+            return Entry(entity, event=_event(row, RefEvent))
         case 2:
             return Entry(entity, row=int(data))
         case _:
@@ -189,8 +194,7 @@ def _entity_entry(row: Row) -> EntityEntry:
 def _holding_entry(row: Row) -> HoldingEntry:
     workspace, sha256 = row["slug"], Sha256(row["sha256"].hex())
     if row["kind"] == 1:
-        event = _event(row)
-        return Entry((workspace, sha256), event=event if isinstance(event, HoldingEvent) else None)
+        return Entry((workspace, sha256), event=_event(row, HoldingEvent))
     holding = decode_holding(workspace, sha256, row["data"])
     if row["kind"] == 0:
         return Entry((workspace, sha256), start=holding)
@@ -200,7 +204,6 @@ def _holding_entry(row: Row) -> HoldingEntry:
 def _hold_entry(row: Row) -> HoldEntry:
     sha256 = Sha256(row["sha256"].hex())
     if row["kind"] == 1:
-        event = _event(row)
-        return Entry(sha256, event=event if isinstance(event, HoldEvent) else None)
+        return Entry(sha256, event=_event(row, HoldEvent))
     hold = decode_hold(sha256, row["data"])
     return Entry(sha256, start=hold) if row["kind"] == 0 else Entry(sha256, row=hold)
