@@ -7,6 +7,7 @@ effect of one after the other.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
@@ -470,6 +471,12 @@ class Story(RuleBasedStateMachine):
         told = [str(Cursor(row["epoch"], row["txid"], row["seq"])) for row in rows]
         for (owner, _), (_, seen) in self.readers.items():
             assert owner != slug or seen == told[: len(seen)], "the feed has a gap"
+        entities = [
+            json.loads(row["data"])["entity"] for row in rows if row["decision"] != "reject" and row["entity_id"]
+        ]
+        for number in {entity["id"] for entity in entities}:
+            versions = [entity["version"] for entity in entities if entity["id"] == number]
+            assert versions == list(range(1, len(versions) + 1)), "the feed tells versions in another order"
 
     async def end(self) -> None:
         """I15: whatever is late arrives, holds end, time goes by, collectors rest; then nothing is left over."""

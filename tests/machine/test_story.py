@@ -18,7 +18,7 @@ from tests.parts.seaweed import Seaweed
 
 @pytest.fixture(scope="module")
 def on_a_folder(postgres: PostgresServer, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """In memory where there is such a folder: what a disk keeps is for crash tests, and waiting for it is slow."""
+    """In memory where there is such a folder: what a disk keeps is the affair of the crash tests."""
     with ExitStack() as stack:
         memory = Path("/dev/shm")
         path = tmp_path_factory.mktemp("stories")
