@@ -50,6 +50,7 @@ from tests.parts.lives import (
     AFTER_CONDEMN,
     AFTER_DELETE,
     AFTER_LOAD,
+    AFTER_LOCKS,
     AFTER_PUT,
     AFTER_RESERVE,
     BEFORE_COMMIT,
@@ -98,6 +99,7 @@ at_once = st.sampled_from(["change", "change", "upload", "upload", "collect"]).f
     }[kind]
 )
 times = st.sampled_from([MINUTE, HOUR, 13 * HOUR, DAY + HOUR, DAY + HOUR, 8 * DAY, 8 * DAY, 31 * DAY, 91 * DAY])
+meetings = st.sampled_from([AFTER_LOCKS, AFTER_LOAD, BEFORE_COMMIT])
 waits = st.sampled_from([0, 0, 8 * DAY])
 _HOLDING = ["give up", "give up", "grant", "ask"]
 _OPERATION = ["quarantine", "legal", "lift", "lift", "lift", "limit", "free", "free"]
@@ -115,7 +117,7 @@ _ACTS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
     "begin_upload": (2, (slugs, contents, st.sampled_from([AFTER_RESERVE, AFTER_PUT, AFTER_PUT]))),
     "begin_round": (2, (st.sampled_from([AFTER_COMMIT, AFTER_CONDEMN, BEFORE_DELETE, BEFORE_DELETE, AFTER_DELETE]),)),
     "go_on": (3, (st.integers(0, 2),)),
-    "at_the_same_time": (5, (at_once, st.sampled_from([AFTER_LOAD, BEFORE_COMMIT]), at_once, st.booleans(), waits)),
+    "at_the_same_time": (5, (at_once, meetings, at_once, st.booleans(), waits)),
 }
 """How often each comes, and what it is drawn from. One rule draws them all: a rule for each would be left out of half
 of the stories, and it takes many kinds together to lose anything."""

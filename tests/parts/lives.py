@@ -25,7 +25,7 @@ from tests.parts.faulty_store import FaultyStore
 from tests.parts.ledgers import POLICIES
 
 AFTER_RESERVE, BEFORE_PUT, AFTER_PUT = "after reserve", "before put", "after put"
-AFTER_LOAD, BEFORE_COMMIT, AFTER_COMMIT = "after load", "before commit", "after commit"
+AFTER_LOCKS, AFTER_LOAD, BEFORE_COMMIT, AFTER_COMMIT = "after locks", "after load", "before commit", "after commit"
 AFTER_CONDEMN, AFTER_CLAIM = "after condemn", "after claim"
 BEFORE_DELETE, AFTER_DELETE = "before delete", "after delete"
 
@@ -108,6 +108,8 @@ class _Line:
 
     async def _reached(self, query: str) -> None:
         self._condemns = self._condemns or "SET state = 'condemned'" in query
+        if query.startswith("BEGIN"):
+            await self._points.reach(AFTER_LOCKS)
         if query == "COMMIT":
             await self._points.reach(AFTER_COMMIT)
         if "INSERT INTO objects" in query:
