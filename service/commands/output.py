@@ -57,16 +57,10 @@ def _plain_errors() -> Iterator[None]:
     from service.schemas.policy_file import PolicyFileError
     from service.server import AddressUnavailable
 
+    of_ours = RefkeepError, BrokenStory, SchemaError, PolicyFileError
     try:
         yield
-    except (
-        AddressUnavailable,
-        RefkeepError,
-        BrokenStory,
-        EmbeddedPostgresError,
-        SchemaError,
-        PolicyFileError,
-    ) as error:
+    except (*of_ours, AddressUnavailable, EmbeddedPostgresError) as error:
         raise click.ClickException(str(error)) from error
 
 

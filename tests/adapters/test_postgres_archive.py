@@ -100,6 +100,10 @@ async def cursors(database: Database, workspace: str | None, after: str | None =
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 
+async def test_nothing_is_told_by_no_log(database: Database) -> None:
+    assert await findings(database) == []
+
+
 async def test_a_whole_life_is_told_by_its_log(database: Database) -> None:
     await a_life(database)
     found = await findings(database)

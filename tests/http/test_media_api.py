@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from uuid import uuid4
 
@@ -228,8 +227,7 @@ def test_what_was_done_is_answered_again_also_when_the_ref_is_gone(admin: Caller
     ]
 
     def send(method: str, target: str, body: Any, key: str) -> httpx.Response:
-        content = b"" if body is None else json.dumps(body).encode()
-        return admin.http.request(method, target, content=content, headers={"idempotency-key": key})
+        return admin.http.request(method, target, json=body, headers={"idempotency-key": key})
 
     first = [send(*call, f"key-{number}") for number, call in enumerate(calls)]
     events = admin.events()
