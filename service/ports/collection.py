@@ -33,7 +33,9 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """What a turn of reviews did: `seen` were due, `busy` of them were left for later since others work on their hash.
+    """What a turn of reviews did: `seen` were due, `busy` of them were left for later.
+
+    Others work on their hash, or the charge of their workspace has drifted, which is on record.
 
     `released` are holdings that ended, `condemned` blobs.
     """

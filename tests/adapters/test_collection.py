@@ -12,6 +12,7 @@ import pytest
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.memory.storage import MemoryStorage
 from service.adapters.postgres.plan import PLAN
+from service.adapters.postgres.space import PostgresSpace
 from service.application.collect import CLAIM
 from service.domain.errors import NotFound, StorageUnavailable, WrongStore
 from service.domain.event import EventType, HoldingEvent
@@ -121,6 +122,27 @@ async def test_what_a_ref_needs_stays_for_ever(yard: Yard) -> None:
     await yard.advance(timedelta(days=3650))
     await yard.collect()
     assert await yard.readable(sha256)
+    assert await yard.flaws() == []
+
+
+async def test_a_workspace_that_is_charged_too_little_keeps_nobody_elses_garbage(yard: Yard) -> None:
+    theirs, ours = await yard.ledger.workspace(), await yard.ledger.workspace()
+    await yard.upload(theirs)
+    for _ in range(3):
+        await yard.upload(ours)
+    await yard.database.fetch("UPDATE workspaces SET used_bytes = 0, used_items = 0 WHERE slug = $1", theirs)
+    await yard.advance(LEASE + MOMENT)
+    await yard.collect()
+    await yard.advance(QUARANTINE + MOMENT)
+    await yard.collect()
+    assert len(await keys(yard.store)) == 1, "only what cannot be released is left"
+    await PostgresSpace(yard.database).recount(theirs)
+    await yard.advance(timedelta(hours=1))
+    await yard.collect()
+    await yard.advance(QUARANTINE + MOMENT)
+    await yard.collect()
+    assert await keys(yard.store) == []
+    assert await yard.leftovers() == []
     assert await yard.flaws() == []
 
 

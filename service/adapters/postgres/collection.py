@@ -19,7 +19,7 @@ from service.adapters.postgres.plan import PLAN, to_plan
 from service.adapters.postgres.rows import to_holding
 from service.domain.blob import Sha256
 from service.domain.collection import BlobReview, HoldingReview
-from service.observability import observed
+from service.observability import observe, observed
 from service.ports.collection import (
     Amount,
     Backlog,
@@ -36,6 +36,7 @@ SELECT r.*, b.sha256, b.size FROM {queue} r LEFT JOIN blobs b ON b.id = r.blob_i
 WHERE r.due <= (SELECT refkeep_now()) ORDER BY r.due LIMIT $1
 """
 _TAKE = "SELECT FROM {queue} WHERE id = $1 FOR UPDATE SKIP LOCKED"
+_POSTPONE = "UPDATE {queue} SET due = refkeep_now() + interval '1 hour' WHERE id = $1"
 _LOOK_AT_HOLDING = f"""
 SELECT refkeep_now() AS now, {PLACE}, w.slug, b.sha256, b.size, h.acquired_at, h.lease_until,
     EXISTS (SELECT FROM refs r WHERE r.workspace_id = w.id AND r.blob_id = b.id) AS used,
@@ -168,6 +169,11 @@ class PostgresCollection:
                     return _Fate.BUSY
                 return await turn(connection, review)
         except (LockTimeout, asyncpg.ForeignKeyViolationError):
+            return _Fate.BUSY
+        except asyncpg.CheckViolationError as error:
+            # A charge that has drifted below what is held: one workspace's fault must not end everyone's collection.
+            observe("gc.settle", layer="repo", span_name="WRITE reviews").fail(error)
+            await self.database.fetch(_POSTPONE.format(queue=queue), review["id"])
             return _Fate.BUSY
 
 
