@@ -9,14 +9,20 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar, cast
 
 import asyncpg
 import structlog
 import uvloop
 
+from service import composition
 from service.adapters.postgres.database import SESSION, Database
 from service.adapters.postgres.opening import prepare
+from service.application.check_store import Check
+from service.application.findings import Report
+from service.application.scrub import Budget
+from service.settings import Settings
 from tests.logging_state import logging_restored
 from tests.machine import picture
 from tests.machine.picture import Picture
@@ -80,6 +86,12 @@ class Ground:
     async def stored(self) -> set[str]:
         """The keys that the store lists."""
         return set(await keys(self.inner))
+
+    async def repair(self) -> tuple[Report, Report]:
+        """What `fsck`, which trusts no byte for its youth, and `scrub` have found and done."""
+        async with composition.create_repair(Settings(), self.database, cast("Any", self.store)) as repair:
+            checked = await repair.check(Check(timedelta(), recount=True), lambda _: None)
+            return checked, await repair.scrub(Budget(), lambda _: None)
 
     async def flaws(self) -> list[str]:
         """What is wrong in the tables and their log."""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from service.application.changes import Command
+from service.application.findings import Kind
 from service.domain.blob import Sha256
 from service.domain.decision import Attach
 from service.domain.errors import StorageUnavailable
@@ -91,7 +92,7 @@ asked = st.tuples(
 )
 """Kind, book, role, which content (mostly one that the workspace holds), position, how far behind the version is that
 the caller saw (None: it says nothing), which ref."""
-at_once = st.sampled_from(["change", "change", "upload", "upload", "collect"]).flatmap(
+at_once = st.sampled_from(["change", "change", "change", "upload", "upload", "collect"]).flatmap(
     lambda kind: {
         "change": st.tuples(st.just(kind), slugs, asked, keys),
         "upload": st.tuples(st.just(kind), slugs, contents, keys),
@@ -112,12 +113,13 @@ _ACTS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
     "send_again": (2, (st.integers(0, 9),)),
     "read_the_feed": (2, (slugs, st.integers(0, 1), st.sampled_from([1, 2, 5, 100]))),
     "collect": (5, (delete_fates, st.sampled_from([False] * 7 + [True]), collect_crashes)),
+    "repair": (1, ()),
     "wait": (5, (times,)),
     "land": (2, (st.integers(0, 5),)),
     "begin_upload": (2, (slugs, contents, st.sampled_from([AFTER_RESERVE, AFTER_PUT, AFTER_PUT]))),
     "begin_round": (2, (st.sampled_from([AFTER_COMMIT, AFTER_CONDEMN, BEFORE_DELETE, BEFORE_DELETE, AFTER_DELETE]),)),
     "go_on": (3, (st.integers(0, 2),)),
-    "at_the_same_time": (5, (at_once, meetings, at_once, st.booleans(), waits)),
+    "at_the_same_time": (8, (at_once, meetings, at_once, st.booleans(), waits)),
 }
 """How often each comes, and what it is drawn from. One rule draws them all: a rule for each would be left out of half
 of the stories, and it takes many kinds together to lose anything."""
@@ -215,6 +217,9 @@ class Story(RuleBasedStateMachine):
         self.ground.store.fates, self.ground.store.note_refused = deque(fates), refused
         self.tell("collect", self.collected(crash))
 
+    def repair(self) -> None:
+        self.tell("repair", self.repaired())
+
     def wait(self, by: int) -> None:
         self.tell("wait", self.waited(by))
 
@@ -309,6 +314,14 @@ class Story(RuleBasedStateMachine):
         left = [copy for copy in self.picture.objects.values() if copy.is_due or copy.is_abandoned]
         assert [copy for copy in left if copy.sha256 not in self.model.holds] == [], "a round leaves what was due"
 
+    async def repaired(self) -> None:
+        """I16: `fsck` and `scrub` find all well; late bytes, which nobody can know of, are all that is removed."""
+        checked, scrubbed = await self.ground.repair()
+        assert {finding.key for finding in checked.told} <= self.ground.store.strays
+        assert {*checked.counts} <= {Kind.GARBAGE}
+        assert (checked.is_well, scrubbed.is_well, scrubbed.told) == (True, True, [])
+        await self.settle([self.model])
+
     def end_due(self) -> None:
         """What a whole round ends."""
         self.model.purge_due()
@@ -371,7 +384,7 @@ class Story(RuleBasedStateMachine):
     async def overlapped(self, first: Any, at: str, second: Any, read: bool) -> None:
         """The second begins when the first has come to `at`, with its locks and its place in the log."""
         life = self.ground.life(Points(at, ends=False))
-        one, two = self.act(first), self.act(second)
+        one, two = self.act(first), self.act(meeting(first, second))
         running = asyncio.create_task(self.performed(one, life))
         if await self.done_before_waiting(life, running):
             following = asyncio.create_task(self.performed(two, self.ground.life()))
@@ -497,17 +510,11 @@ class Story(RuleBasedStateMachine):
         assert {*self.model.holdings} == {(ref.entity[0], ref.content) for ref in self.model.refs.values()}
         queued = await self.ground.behind.fetch("SELECT FROM holding_reviews UNION ALL SELECT FROM blob_reviews")
         assert queued == []
-        await self.clear_strays()
+        await self.repaired()
         assert await self.ground.stored() == {*self.picture.objects}
         await self.check_thoroughly()
         for slug in SLUGS:
             await self.read_to_the_end(slug)
-
-    async def clear_strays(self) -> None:
-        """Bytes whose row has gone before they came are garbage: `fsck` is what finds and removes them."""
-        for key in await self.ground.stored() - {*self.picture.objects}:
-            assert key in self.ground.store.strays
-            await self.ground.inner.delete(key)
 
     async def read_to_the_end(self, slug: str) -> None:
         told = [str(Cursor(row["epoch"], row["txid"], row["seq"])) for row in await self.ground.log(slug)]
@@ -582,6 +589,15 @@ class Story(RuleBasedStateMachine):
         ref_id = UUID(int=(7 << 76) + (2 << 62) + next(self.numbers))
         self.made.append(ref_id)
         return ref_id
+
+
+def meeting(first: Any, second: Any) -> Any:
+    """The second act, about the same book where both are about one: elsewhere they would not meet."""
+    match first, second:
+        case ("change", slug, (_, number, *_), _), ("change", _, (kind, _, *rest), key):
+            return "change", slug, (kind, number, *rest), key
+        case _:
+            return second
 
 
 def name_of(call: Call | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,10 @@ class FaultyStore:
     async def sweep_abandoned(self) -> int:
         """What crashed processes left."""
         return int(await self.store.sweep_abandoned())
+
+    async def end_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
+        """What was begun in parts and never ended."""
+        return int(await self.store.end_unfinished(before, dry_run=dry_run))
 
     async def land(self, straggler: Straggler) -> None:
         """A late request arrives."""
