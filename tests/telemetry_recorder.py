@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service import observability
 from service.telemetry.logs import configure_logs
+from service.telemetry.tallies import Tallies
 from tests.logging_state import logging_restored
 
 
@@ -28,6 +29,7 @@ class Recorder:
 
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
+    tallies: Tallies = field(default_factory=lambda: Tallies(Resource.create({})))
     stream: io.BytesIO = field(default_factory=io.BytesIO)
 
     @property
@@ -45,11 +47,15 @@ class Recorder:
         (found,) = [line for line in self.lines if (line["event"], line.get("operation")) == (event, operation)]
         return found
 
+    @property
+    def metrics(self) -> list[Metric]:
+        """All metrics, collected anew."""
+        data = self.tallies.added_to(self.reader.get_metrics_data())
+        return [m for resource in data.resource_metrics for scope in resource.scope_metrics for m in scope.metrics]
+
     def points(self, metric: str) -> list[Any]:
         """Return the points of a metric, collected anew."""
-        data = self.reader.get_metrics_data()
-        metrics = [] if data is None else [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
-        return [point for found in metrics if found.name == metric for point in found.data.data_points]
+        return [point for found in self.metrics if found.name == metric for point in found.data.data_points]
 
     def values(self, metric: str) -> list[float]:
         """Return the values of a counter."""
@@ -68,9 +74,9 @@ def recording(level: str = "debug") -> Iterator[Recorder]:
     tracer_provider.add_span_processor(SimpleSpanProcessor(recorder.exporter))
     meter_provider = MeterProvider([recorder.reader], shutdown_on_exit=False)
     with logging_restored():
-        configure_logs("json", level, recorder.stream)
-        log = structlog.get_logger("refkeep").bind()
-        observability.connect(tracer_provider.get_tracer("refkeep"), meter_provider.get_meter("refkeep"), log)
+        log = configure_logs("json", level, recorder.stream)
+        tracer, meter = tracer_provider.get_tracer("refkeep"), meter_provider.get_meter("refkeep")
+        observability.connect(tracer, meter, log, recorder.tallies)
         yield recorder
     observability.connect(before.tracer, before.meter, before.log)
     tracer_provider.shutdown()

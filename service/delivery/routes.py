@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from service.delivery.asgi import Scope
@@ -47,21 +48,21 @@ Route = BlobRoute | MediaRoute
 
 def match(scope: Scope) -> Route | None:
     """Return the route of an HTTP request that delivery answers, None for every other one."""
-    found = _PATH.fullmatch(scope["path"])
+    return _route(scope["method"], scope["path"], scope.get("raw_path"))
+
+
+@lru_cache(maxsize=4096)
+def _route(method: str, path: str, raw_path: bytes | None) -> Route | None:
+    found = _PATH.fullmatch(path)
     if found is None:
         return None
-    canonical = _is_canonical(scope)
+    # Every name of these routes is spelled without percent-encoding: the path must have come as it reads.
+    canonical = raw_path is None or raw_path == path.encode()
     if (name := found["blob"]) is None:
         return MediaRoute(_ref_id(found["media"]) if canonical else None)
-    if scope["method"] in {"PUT", "DELETE"}:
+    if method in {"PUT", "DELETE"}:
         return None
     return BlobRoute(_sha256(name) if canonical else None)
-
-
-def _is_canonical(scope: Scope) -> bool:
-    """Whether the path came as it reads: every name of these routes is spelled without percent-encoding."""
-    raw = scope.get("raw_path")
-    return raw is None or raw == scope["path"].encode()
 
 
 def _sha256(text: str) -> Sha256 | None:

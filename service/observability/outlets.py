@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
 from opentelemetry import metrics, trace
+from opentelemetry.context import Context
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0)
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -20,11 +21,35 @@ class LineLog(Protocol):
         """Write one line."""
 
 
+class Recorder(Protocol):
+    """The part of a histogram that records use."""
+
+    def record(
+        self,
+        amount: float,
+        attributes: Mapping[str, str | bool | int | float] | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Take one measurement, in the histogram's unit; `context` has the span that it is an example of."""
+
+
+class HistogramMaker(Protocol):
+    """The part of a meter that makes histograms."""
+
+    def create_histogram(
+        self, name: str, unit: str, description: str, *, explicit_bucket_boundaries_advisory: Sequence[float]
+    ) -> Recorder:
+        """Make one."""
+
+
 class Outlets:
     """The instruments of contracts/telemetry.json beside the tracer and the logger; durations are in seconds."""
 
-    def __init__(self, tracer: trace.Tracer, meter: metrics.Meter, log: LineLog) -> None:
+    def __init__(
+        self, tracer: trace.Tracer, meter: metrics.Meter, log: LineLog, histograms: HistogramMaker | None = None
+    ) -> None:
         self.tracer, self.meter, self.log = tracer, meter, log
+        self._histograms = histograms or meter
         self.requests = self._durations(
             "http.server.request.duration", "Duration of HTTP server requests.", _HTTP_SECONDS
         )
@@ -51,17 +76,22 @@ class Outlets:
         """Read when metrics are collected: counting here costs the hot path nothing."""
         return [metrics.Observation(self.downloaded_bytes)]
 
-    def _durations(self, name: str, description: str, bounds: Sequence[float] = _SECONDS) -> metrics.Histogram:
-        return self.meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=bounds)
+    def _durations(self, name: str, description: str, bounds: Sequence[float] = _SECONDS) -> Recorder:
+        return self._histograms.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=bounds)
 
 
 _outlets = Outlets(trace.get_tracer("refkeep"), metrics.get_meter("refkeep"), structlog.get_logger("refkeep"))
 
 
-def connect(tracer: trace.Tracer, meter: metrics.Meter, log: LineLog) -> Outlets:
-    """Send every record from now on to these; before the first call they go to OpenTelemetry's no-op defaults."""
+def connect(
+    tracer: trace.Tracer, meter: metrics.Meter, log: LineLog, histograms: HistogramMaker | None = None
+) -> Outlets:
+    """Send every record from now on to these; before the first call they go to OpenTelemetry's no-op defaults.
+
+    `histograms` makes those of the metrics that are durations, the meter does when None.
+    """
     global _outlets  # noqa: PLW0603 - decorators stand at import, where records go is known at start-up only
-    _outlets = Outlets(tracer, meter, log)
+    _outlets = Outlets(tracer, meter, log, histograms)
     return _outlets
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from service.observability.identity import bound_request, trace_id
@@ -145,18 +146,25 @@ class Observation:
 
     def _point(self, record: Record) -> None:
         """Record the point of the layer's histogram, of the record's own numbers."""
+        example = self._example()
         if self.layer == "usecase":
-            record_operation(record)
+            record_operation(record, example)
         elif self.layer == "repo":
             labels = {"db.system.name": "postgresql", "db.operation.name": self.operation} | _error_label(record)
-            outlets().database.record(float(record["db_duration_ms"]) / 1000, labels)
+            outlets().database.record(float(record["db_duration_ms"]) / 1000, labels, example)
         elif self.layer == "storage":
             labels = {"operation": self.operation, "backend": str(record.get("backend", "unknown"))}
-            outlets().storage.record(float(record["duration_ms"]) / 1000, labels | _error_label(record, "error_type"))
+            outlets().storage.record(
+                float(record["duration_ms"]) / 1000, labels | _error_label(record, "error_type"), example
+            )
         if self._is_upload:
             outlets().uploads.add(-1)
             for phase in UPLOAD_PHASES:
-                outlets().upload_phases.record(float(record[f"{phase}_ms"]) / 1000, {"phase": phase})
+                outlets().upload_phases.record(float(record[f"{phase}_ms"]) / 1000, {"phase": phase}, example)
+
+    def _example(self) -> Context | None:
+        """What makes a point lead to this call's trace, where that is kept."""
+        return trace.set_span_in_context(self.span) if self.span.is_recording() else None
 
     def _write_line(self, record: Record) -> None:
         quiet = self._request is not None and self._request.quiet and self.layer != "handler"
@@ -195,10 +203,10 @@ def current() -> Observation | None:
     return _current.get()
 
 
-def record_operation(record: Record) -> None:
-    """Record the point of a use case."""
+def record_operation(record: Record, example: Context | None) -> None:
+    """Record the point of a use case; `example` has its span where that is kept."""
     labels = {"operation": record["operation"], "outcome": record["outcome"]}
-    outlets().operations.record(float(record["duration_ms"]) / 1000, labels)
+    outlets().operations.record(float(record["duration_ms"]) / 1000, labels, example)
 
 
 def write_attributes(span: Span, record: Record) -> None:

@@ -30,11 +30,13 @@ class RequestObservation(Observation):
 
     __slots__ = ("_bound", "_identity", "_makes_span", "_route", "_scope", "_status")
 
-    def __init__(self, scope: Scope, operation: str, route: str, span: Span, identity: RequestIdentity) -> None:
+    def __init__(
+        self, scope: Scope, operation: str, route: str, span: Span, identity: RequestIdentity, *, makes_span: bool
+    ) -> None:
         super().__init__(operation, "handler", span, {})
         self._scope, self._route, self._status = scope, route, 0
         self._request = self._identity = identity
-        self._makes_span = span is not get_current_span()
+        self._makes_span = makes_span
 
     @property
     def correlation_id(self) -> str:
@@ -83,8 +85,9 @@ class RequestObservation(Observation):
     def _point(self, record: Mapping[str, Fact]) -> None:
         if not self._makes_span:
             return
-        outlets().requests.record(float(record["duration_ms"]) / 1000, self._labels())
-        record_operation(record)
+        example = self._example()
+        outlets().requests.record(float(record["duration_ms"]) / 1000, self._labels(), example)
+        record_operation(record, example)
         outlets().downloaded_bytes += int(record.get("response_bytes", 0))
 
     def _labels(self) -> dict[str, str | int]:
@@ -115,7 +118,8 @@ def observe_request(
     `traceparent`; False where that instrumentation has made it. `quiet` sends the lines of inner layers to DEBUG.
     """
     span = _server_span(scope, route) if server_span else get_current_span()
-    return RequestObservation(scope, operation, route, span, RequestIdentity(request_id(scope["headers"]), quiet))
+    identity = RequestIdentity(request_id(scope["headers"]), quiet)
+    return RequestObservation(scope, operation, route, span, identity, makes_span=server_span)
 
 
 def _server_span(scope: Scope, route: str) -> Span:

@@ -16,7 +16,10 @@ def refusal_of(raw_path: bytes, http_version: str, headers: RawHeaders) -> tuple
     """The code and the sentence of a request that goes no further, else None; names are in lower case."""
     if not is_canonical(raw_path):
         return "not-found", "Nothing is here: a path has one spelling, without percent-encoding."
-    fault = _fault_of(http_version, [header for header in headers if header[0] in _RELEVANT])
+    relevant = [header for header in headers if header[0] in _RELEVANT]
+    if len(relevant) == 1 and relevant[0][0] == b"host":
+        return None
+    fault = _fault_of(http_version, relevant)
     return None if fault is None else ("bad-request", fault)
 
 

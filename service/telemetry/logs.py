@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from threading import Lock
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, Literal
 import msgspec
 import structlog
 
-from service.observability import correlation_id, redact, trace_id
+from service.observability import LineLog, correlation_id, redact, trace_id
 from service.observability.redaction import MARKERS
 
 LogFormat = Literal["json", "console"]
@@ -22,6 +22,9 @@ Event = MutableMapping[str, Any]
 """structlog's own shape of a line on its way through processors."""
 
 _MARKERS: Final = tuple(marker.encode() for marker in MARKERS)
+_LEVELS: Final = {
+    level: logging.getLevelName(level).lower() for level in range(logging.DEBUG, logging.CRITICAL + 1, 10)
+}
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -44,6 +47,18 @@ class LineWriter:
     debug = info = warning = error = critical = msg
 
 
+class JsonRecords:
+    """Writes records as JSON, past the processors that other lines go through: those add nothing to a record."""
+
+    def __init__(self, writer: LineWriter, threshold: int) -> None:
+        self._writer, self._threshold = writer, threshold
+
+    def log(self, level: int, event: str, **fields: object) -> None:
+        """Write one line from the threshold on."""
+        if level >= self._threshold:
+            self._writer.msg(_encoded(_LEVELS[level], event, fields))
+
+
 class LoggingBridge(logging.Handler):
     """Hands the records of the standard library's loggers to structlog."""
 
@@ -53,10 +68,10 @@ class LoggingBridge(logging.Handler):
         structlog.get_logger().log(level, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
-def configure_logs(log_format: LogFormat = "json", level: str = "info", stream: BinaryIO | None = None) -> None:
+def configure_logs(log_format: LogFormat = "json", level: str = "info", stream: BinaryIO | None = None) -> LineLog:
     """Send all lines from `level` on to `stream` (default: standard output); libraries' lines from `warning` on.
 
-    Handlers that the server or a library has put on its loggers are replaced.
+    Handlers that the server or a library has put on its loggers are replaced. Returns the log for records.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     out = stream or sys.stdout.buffer
@@ -69,6 +84,7 @@ def configure_logs(log_format: LogFormat = "json", level: str = "info", stream: 
         cache_logger_on_first_use=False,
     )
     _route_standard_logging(LoggingBridge(), max(threshold, logging.WARNING))
+    return JsonRecords(writer, threshold) if log_format == "json" else structlog.get_logger("refkeep").bind()
 
 
 def _route_standard_logging(handler: logging.Handler, level: int) -> None:
@@ -101,7 +117,11 @@ def _second(seconds: int) -> str:
 
 
 def _json(_: object, level: str, event: Event) -> bytes:
-    line = _ENCODER.encode({"timestamp": _stamp(), "level": level, "event": event.pop("event"), **event})
+    return _encoded(level, event.pop("event"), event)
+
+
+def _encoded(level: str, event: str, fields: Mapping[str, object]) -> bytes:
+    line = _ENCODER.encode({"timestamp": _stamp(), "level": level, "event": event, **fields})
     return redact(line.decode()).encode() if _is_suspect(line.lower()) else line
 
 

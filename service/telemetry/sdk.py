@@ -12,9 +12,8 @@ from typing import Final
 import structlog
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.metrics.view import DropAggregation, View
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -24,6 +23,7 @@ from prometheus_client.exposition import choose_encoder
 
 from service.observability import connect
 from service.telemetry.logs import LogFormat, configure_logs
+from service.telemetry.tallies import PushingReader, ScrapedReader, Tallies, are_wanted
 
 WORKER: Final = "worker"
 """The resource attribute and metric label that tells workers of one host apart."""
@@ -65,21 +65,21 @@ def start_telemetry(
     `worker` labels its metrics (default: the process id). The standard `OTEL_*` variables hold; spans and metrics leave
     over OTLP (http/protobuf) only when an endpoint is set. Exporters work in threads of their own with bounded queues.
     """
-    configure_logs(log_format, log_level)
+    log = configure_logs(log_format, log_level)
     resource = _resource(worker or str(os.getpid()), service_version)
     tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     if _is_exported("TRACES"):
         tracer_provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    registry = CollectorRegistry()
+    registry, tallies = CollectorRegistry(), Tallies(resource)
     meter_provider = MeterProvider(
-        metric_readers=_readers(registry),
+        metric_readers=_readers(registry, tallies),
         resource=resource,
         shutdown_on_exit=False,
         views=[View(instrument_name=name, aggregation=DropAggregation()) for name in _UNUSED_METRICS],
     )
-    log = structlog.get_logger("refkeep").bind()
-    connect(tracer_provider.get_tracer("refkeep"), meter_provider.get_meter("refkeep"), log)
-    _warn_of_protocol(log)
+    meter = meter_provider.get_meter("refkeep")
+    connect(tracer_provider.get_tracer("refkeep"), meter, log, tallies if are_wanted() else meter)
+    _warn_of_protocol()
     return Telemetry(tracer_provider, meter_provider, registry)
 
 
@@ -90,14 +90,16 @@ def _resource(worker: str, service_version: str) -> Resource:
     return Resource.create(dict(attributes))
 
 
-def _readers(registry: CollectorRegistry) -> list[MetricReader]:
-    readers: list[MetricReader] = [
-        PrometheusMetricReader(
-            registry=registry, scope_info_enabled=False, resource_attribute_filter=lambda name: name == WORKER
-        )
-    ]
+def _readers(registry: CollectorRegistry, tallies: Tallies) -> list[MetricReader]:
+    scraped = ScrapedReader(
+        registry=registry, scope_info_enabled=False, resource_attribute_filter=lambda name: name == WORKER
+    )
+    scraped.tallies = tallies
+    readers: list[MetricReader] = [scraped]
     if _is_exported("METRICS"):
-        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
+        pushing = PushingReader(OTLPMetricExporter())
+        pushing.tallies = tallies
+        readers.append(pushing)
     return readers
 
 
@@ -108,10 +110,10 @@ def _is_exported(signal: str) -> bool:
     return not switched_off and any(os.environ.get(name) for name in endpoints)
 
 
-def _warn_of_protocol(log: structlog.typing.FilteringBoundLogger) -> None:
+def _warn_of_protocol() -> None:
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     if protocol != "http/protobuf":
-        log.warning("otlp_protocol_unsupported", asked=protocol, used="http/protobuf")
+        structlog.get_logger("refkeep").warning("otlp_protocol_unsupported", asked=protocol, used="http/protobuf")
 
 
 def _run_within(seconds: float, *calls: Callable[[], None]) -> None:

@@ -41,14 +41,15 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running_seaweed(folder: Path) -> Iterator[Seaweed]:
-    """Start a server with its data in `folder`, yield it once it answers, stop it."""
+def running_seaweed(folder: Path, *, anonymous: bool = False) -> Iterator[Seaweed]:
+    """Start a server with its data in `folder`, yield it once it answers, stop it. `anonymous`: for everybody."""
     ports = free_ports(2 * len(_ROLES))
     http, grpc = dict(zip(_ROLES, ports, strict=False)), dict(zip(_ROLES, ports[len(_ROLES) :], strict=True))
     with (folder / "weed.log").open("wb") as log:
-        server = subprocess.Popen(_command(folder, http, grpc), stdout=log, stderr=log)
+        server = subprocess.Popen(_command(folder, http, grpc, anonymous=anonymous), stdout=log, stderr=log)
     try:
-        _wait_for(server, http["s3"], "/", lambda status: status == HTTPStatus.FORBIDDEN)
+        welcome = HTTPStatus.OK if anonymous else HTTPStatus.FORBIDDEN
+        _wait_for(server, http["s3"], "/", lambda status: status == welcome)
         _wait_for(server, http["master"], "/dir/assign", lambda status: status == HTTPStatus.OK)
         yield Seaweed("127.0.0.1", http["s3"])
     finally:
@@ -58,13 +59,12 @@ def running_seaweed(folder: Path) -> Iterator[Seaweed]:
             Path(f"/tmp/seaweedfs-{role}-grpc-{port}.sock").unlink(missing_ok=True)
 
 
-def _command(folder: Path, http: dict[str, int], grpc: dict[str, int]) -> list[str]:
-    identity = {
-        "name": "tests",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin", "Read", "Write", "List"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+def _command(folder: Path, http: dict[str, int], grpc: dict[str, int], *, anonymous: bool) -> list[str]:
+    rights = {"actions": ["Admin", "Read", "Write", "List"]}
+    identities = [{"name": "tests", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], **rights}]
+    if anonymous:
+        identities.append({"name": "anonymous", **rights})
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     (folder / "data").mkdir()
     return [
         *("setpriv", "--pdeathsig", "KILL"),  # a killed test run leaves no server behind

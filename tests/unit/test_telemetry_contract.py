@@ -122,7 +122,5 @@ def test_units_are_the_contracts() -> None:
         out.gc_backlog.set(1)
         out.integrity_failures.set(1)
         out.events_lag.set(1)
-        data = recorder.reader.get_metrics_data()
-        assert data is not None
-        units = {m.name: m.unit for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
+        units = {metric.name: metric.unit for metric in recorder.metrics}
     assert units == {name: metric["unit"] for name, metric in CONTRACT["metrics"].items()}
