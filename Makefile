@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup run test soak mutants chaos growth check openapi lock clean
+.PHONY: help setup run test soak mutants chaos growth bench check openapi lock clean
 
 # The first of these that is new enough; `make setup PYTHON=/path/to/python` names another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -37,6 +37,9 @@ chaos: .venv/.dev ## kill four processes at random under 50 clients for three mi
 
 growth: .venv/.dev ## what each operation costs at 10^4, 10^5, 10^6 refs (LONG=1: 10^7, too)
 	@$(BIN)/python -m tests.growth $(ARGS)
+
+bench: .venv/.dev ## Refkeep, nginx, SeaweedFS, docker-registry side by side (ARGS="--only 'GET 1 MiB'"; --write: docs/benchmarks.md)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 check: .venv/.dev ## what CI checks beside the tests: format, lint, types, layers, contracts
 	@$(BIN)/ruff format --check .

