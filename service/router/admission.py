@@ -19,7 +19,7 @@ def refusal_of(raw_path: bytes, http_version: str, headers: RawHeaders) -> tuple
     if not is_canonical(raw_path):
         return "not-found", "Nothing is here: a path has one spelling, without percent-encoding."
     relevant = [header for header in headers if header[0] in _RELEVANT]
-    if len(relevant) == 1 and relevant[0][0] == b"host":
+    if len(relevant) == 1 and relevant[0][0] == b"host" and _HOST.fullmatch(relevant[0][1]):
         return None
     fault = _fault_of(http_version, relevant)
     return None if fault is None else ("bad-request", fault)
