@@ -38,6 +38,7 @@ from service.router.callers import Callers
 from service.router.gateway import App, Gateway, Receive, Scope, Send, guarded, with_head
 from service.router.operations import Operations
 from service.router.problems import problem_answer
+from service.router.proxies import behind_proxies
 from service.router.settling import settled
 from service.schemas.policy_file import load_policies
 from service.settings import Settings
@@ -171,8 +172,9 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: P
         render_metrics=parts.telemetry.render_metrics,
     )
     api = create_api(create_use_cases(settings, policies, callers, parts), operations)
-    return Gateway(
+    gateway = Gateway(
         delivery,
         settled(instrument(guarded(with_head(api)), [Route(*route) for route in operations_by_route()])),
         lambda scope: match(scope) is not None,
     )
+    return behind_proxies(gateway, settings.trusted_proxies)

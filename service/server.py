@@ -25,6 +25,7 @@ from granian.server.mp import MPServer
 from service.drain import Drain
 from service.lifeline import Lifeline
 from service.settings import Settings
+from service.unread import cut_unread
 
 Message = MutableMapping[str, Any]
 AsgiApp = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
@@ -69,7 +70,7 @@ def serve(settings: Settings, build_app: AppBuilder) -> None:
     multiprocessing.set_start_method("fork", force=True)
     lifeline = Lifeline()
     server = _Server(settings, address, lifeline, _connections(_raise_descriptor_limit()))
-    server.serve(target_loader=_loader(build_app, lifeline), wrap_loader=False)
+    server.serve(target_loader=_loader(build_app, lifeline, settings.port), wrap_loader=False)
 
 
 class _Server(MPServer):
@@ -109,12 +110,13 @@ class _Server(MPServer):
         super().shutdown(exit_code)  # type: ignore[no-untyped-call]
 
 
-def _loader(build_app: AppBuilder, lifeline: Lifeline) -> Callable[[], AsgiApp]:
+def _loader(build_app: AppBuilder, lifeline: Lifeline, port: int) -> Callable[[], AsgiApp]:
     def load() -> AsgiApp:
         # Ctrl-C reaches every process of a terminal's group; a worker is stopped by the main process alone.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         drain = Drain()
         lifeline.watch(get_event_loop(), drain)
+        cut_unread(get_event_loop(), port)
         return build_app(drain)
 
     return load

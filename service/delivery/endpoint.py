@@ -174,7 +174,9 @@ def _record(observation: RequestObservation, request: Request, answer: Answer, s
         observation.note(cache_hit=answer.cache_hit)
     if answer.ranges:
         observation.note(range=",".join(f"{part.first}-{part.last}" for part in answer.ranges))
-    observation.complete(answer.status, response_bytes=sent.size)
+    if sent.failure is None:  # of what broke off, nobody knows how much arrived
+        observation.note(response_bytes=sent.size)
+    observation.complete(answer.status)
 
 
 def _request_id(request: Request) -> tuple[bytes, bytes]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from service.delivery.access import Grant, Reuse
 from service.delivery.asgi import Headers
 from service.delivery.conditional import Validators
-from service.delivery.disposition import content_disposition
+from service.delivery.disposition import content_disposition, is_inline
 from service.delivery.httpdate import format_http_date
 from service.delivery.ranges import ByteRange
 
 _KEPT: dict[Reuse, Headers] = {
     Reuse.IMMUTABLE: [(b"cache-control", b"public, max-age=31536000, immutable, no-transform")],
-    Reuse.BRIEF: [(b"cache-control", b"public, max-age=300, no-transform")],
+    Reuse.BRIEF: [(b"cache-control", b"max-age=300, no-transform")],
     Reuse.SIGNED: [],  # depends on the time: see `signed`
     Reuse.NEVER: [(b"cache-control", b"private, no-store")],
 }
@@ -29,7 +29,7 @@ _OWN = (b"cross-origin-resource-policy", b"same-origin")
 _EXPOSED = b"ETag, Content-Range, Accept-Ranges, Content-Length, Repr-Digest, Server-Timing"
 _ASKABLE = (
     b"Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, Range, "
-    b"Traceparent, Workspace, X-Request-ID"
+    b"Traceparent, Want-Repr-Digest, Workspace, X-Request-ID"
 )
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD"),
@@ -133,7 +133,7 @@ def server_timing(db_seconds: float, storage_seconds: float, total_seconds: floa
 
 def _describing(grant: Grant) -> Headers:
     digest = b64encode(bytes.fromhex(grant.content.sha256))
-    filename = grant.media.filename if grant.media else None
+    filename = (grant.media.filename if grant.media else None) or _fallback_name(grant)
     headers = [
         *caching(grant),
         (b"accept-ranges", b"bytes"),
@@ -143,6 +143,11 @@ def _describing(grant: Grant) -> Headers:
     if grant.media:
         headers.append((b"last-modified", format_http_date(grant.media.created_at).encode()))
     return headers
+
+
+def _fallback_name(grant: Grant) -> str | None:
+    """What is saved has a name, if only that of its bytes; what is shown in place may do without."""
+    return None if is_inline(grant.content.media_type) else grant.content.sha256
 
 
 def _body(media_type: str, size: int) -> Headers:

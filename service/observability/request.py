@@ -146,6 +146,8 @@ def _request_attributes(scope: Scope) -> dict[str, str | int]:
     attributes: dict[str, str | int] = {"url.path": redact(scope["path"])}
     for prefix, peer in (("server", scope.get("server")), ("client", scope.get("client"))):
         if peer:
-            attributes |= {f"{prefix}.address": peer[0], f"{prefix}.port": peer[1]}
+            attributes[f"{prefix}.address"] = peer[0]
+        if peer and peer[1]:  # of a client that proxies tell of, only the address is known
+            attributes[f"{prefix}.port"] = peer[1]
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
     return attributes | ({"user_agent.original": redact(agent.decode("latin-1"))} if agent else {})

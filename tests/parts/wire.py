@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -116,3 +118,68 @@ def bearer(token: str) -> dict[str, object]:
 def chunked(*chunks: bytes) -> bytes:
     """A body in chunks, to its end."""
     return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
+
+
+@dataclass(frozen=True)
+class Heard:
+    """All that came on one connection: whole answers in order, what stood behind them, and how it ended."""
+
+    answers: list[RawResponse]
+    rest: bytes
+    closed: bool
+    seconds: float
+
+    @property
+    def statuses(self) -> list[int]:
+        return [answer.status_code for answer in self.answers]
+
+
+async def overhear(
+    port: int, *pieces: bytes, end: bool = False, pause: float = 0, patience: float = PATIENCE_S
+) -> Heard:
+    """Send these bytes, with a pause behind each piece, and listen until the service closes or patience ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began, heard, closed = time.monotonic(), bytearray(), False
+
+    async def speak() -> None:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        if end:
+            writer.write_eof()
+
+    speaking = asyncio.create_task(speak())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            while piece := await _read(reader):
+                heard += piece
+            closed = True
+    seconds = time.monotonic() - began
+    speaking.cancel()
+    await asyncio.gather(speaking, return_exceptions=True)  # whoever is cut off cannot finish
+    writer.transport.abort()
+    answers, rest = _parse(bytes(heard))
+    return Heard(answers, rest, closed, seconds)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(64 * 1024)
+    except ConnectionError:
+        return b""
+
+
+def _parse(heard: bytes) -> tuple[list[RawResponse], bytes]:
+    answers: list[RawResponse] = []
+    while (end := heard.find(b"\r\n\r\n")) >= 0 and heard.startswith(b"HTTP/1."):
+        lines = heard[:end].decode("latin-1").split("\r\n")
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
+        size = int(headers.get("content-length", 0))
+        if len(heard) < end + 4 + size:
+            break
+        answers.append(RawResponse(int(lines[0].split()[1]), headers, heard[end + 4 : end + 4 + size]))
+        heard = heard[end + 4 + size :]
+    return answers, heard

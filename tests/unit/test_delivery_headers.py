@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import Message
 from hashlib import sha256
@@ -68,13 +69,21 @@ def test_media_adds_its_name_its_age_and_where_the_bytes_live() -> None:
         name: value for name, value in named(whole(MEDIA_GRANT)).items() if value != named(whole(BLOB_GRANT)).get(name)
     }
     assert added == {
-        "cache-control": "public, max-age=300, no-transform",
+        "cache-control": "max-age=300, no-transform",
         "cache-tag": f"blob-{SHA},ref-{REF_ID}",
         "surrogate-key": f"blob-{SHA} ref-{REF_ID}",
         "content-location": f"/blobs/{SHA}",
         "last-modified": "Fri, 02 Jan 2026 03:04:05 GMT",
         "content-disposition": "inline; filename=\"fur.png\"; filename*=UTF-8''f%C3%BCr.png",
     }
+
+
+def test_what_is_saved_without_a_name_of_its_own_is_named_by_its_hash() -> None:
+    saved = replace(CONTENT, media_type="application/pdf")
+    unnamed = replace(MEDIA, content=saved, filename=None)
+    for grant in (Grant(saved, Reuse.IMMUTABLE), Grant(saved, Reuse.BRIEF, unnamed)):
+        expected = f"attachment; filename=\"{SHA}\"; filename*=UTF-8''{SHA}"
+        assert named(whole(grant))["content-disposition"] == expected
 
 
 def test_private_bytes_are_kept_by_no_cache_and_shown_by_no_other_site() -> None:

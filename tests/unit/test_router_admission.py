@@ -15,8 +15,14 @@ def test_an_ordinary_request_goes_on() -> None:
     assert refusal_of(b"/blobs", "1.1", headers) is None
 
 
-def test_a_request_of_http_1_0_needs_no_host() -> None:
-    assert refusal_of(b"/livez", "1.0", []) is None
+@pytest.mark.parametrize("headers", [[], [(b"host", b"")]])
+def test_a_request_of_http_1_0_needs_no_host(headers: list[tuple[bytes, bytes]]) -> None:
+    assert refusal_of(b"/livez", "1", headers) is None
+
+
+@pytest.mark.parametrize("host", [b"localhost", b"127.0.0.1:8080", b"[::1]", b"[::1]:80", b"my_container:80", b"a.b:"])
+def test_a_host_is_a_name_or_an_address_with_a_port(host: bytes) -> None:
+    assert refusal_of(b"/livez", "1.1", [(b"host", host)]) is None
 
 
 @pytest.mark.parametrize("path", [b"", b"//", b"/blobs/", b"/refs/a%40b", b"/a/../b"])
@@ -30,6 +36,13 @@ def test_another_spelling_of_a_path_is_not_found(path: bytes) -> None:
     "headers",
     [
         [],
+        [(b"host", b"")],
+        [(b"host", b"a, b")],
+        [(b"host", b"a b")],
+        [(b"host", b"a/b")],
+        [(b"host", b"user@a")],
+        [(b"host", b"a:port")],
+        [(b"host", b"\xff\xfe")],
         [HOST, HOST],
         [HOST, (b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")],
         [HOST, (b"workspace", b"a"), (b"workspace", b"a")],
