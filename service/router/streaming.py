@@ -22,6 +22,13 @@ STALL_SECONDS = 60.0
 """How long a client may take for one piece; behind it the connection is cut."""
 
 
+class ClientStalled(Exception):
+    """The client took no piece for so long that nobody waits for it any more."""
+
+    outcome = "client_aborted"
+    code = "client-stalled"
+
+
 def is_head(request: HttpRequest) -> bool:
     """Whether the answer goes without its body."""
     return bool(request.scope.get(HEAD))
@@ -86,8 +93,10 @@ class _Watched(ASGIStreamingResponse):
 
     async def _pump(self, send: Any) -> None:
         async for piece in self.iterator:
-            with anyio.fail_after(STALL_SECONDS):
+            with anyio.move_on_after(STALL_SECONDS) as patience:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if patience.cancelled_caught:
+                raise ClientStalled
             await checkpoint()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
