@@ -29,6 +29,7 @@ from service.adapters.postgres.sentinel import PostgresSentinel
 from service.adapters.postgres.snapshot import PostgresSnapshot
 from service.adapters.postgres.space import PostgresSpace
 from service.adapters.postgres.trash import PostgresTrash
+from service.adapters.shared_feed import SharedFeed
 from service.adapters.vips.prober import VipsProber
 from service.application.adopt_objects import AdoptObjects
 from service.application.attach_blob import AttachBlob
@@ -164,6 +165,7 @@ def create_use_cases(settings: Settings, policies: Policies, callers: Callers, p
     blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
     feed = PostgresFeed(parts.database)
+    shared_feed = SharedFeed(feed, at_once=max(settings.pool_size // 2, 1))
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
     signer, catalogue = Signer(Signatures(settings.signing_keys)), PostgresCatalogue(parts.database)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
@@ -195,8 +197,8 @@ def create_use_cases(settings: Settings, policies: Policies, callers: Callers, p
         sign_media=SignMedia(refs, signer),
         sign_media_list=SignMediaList(catalogue, signer),
         list_events=ListEvents(feed),
-        await_events=AwaitEvents(feed, parts.tail),
-        follow_events=FollowEvents(feed, parts.tail),
+        await_events=AwaitEvents(shared_feed, parts.tail),
+        follow_events=FollowEvents(shared_feed, parts.tail),
         take_snapshot=TakeSnapshot(feed, PostgresSnapshot(parts.database)),
         explain_blob=ExplainBlob(PostgresReasons(parts.database)),
         place_hold=PlaceHold(holds),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from time import monotonic
@@ -20,16 +21,14 @@ class RememberedKeys:
     def __init__(self, store: KeyStore) -> None:
         self._store = store
         self._known: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
+        self._asked: dict[str, asyncio.Task[ApiKey | None]] = {}
 
     async def find(self, key_id: str) -> ApiKey | None:
         """The key, revoked or not."""
         expires, known = self._known.get(key_id, (0.0, None))
         if known is not None and expires > monotonic():
             return known
-        found = await self._store.find(key_id)
-        if found is not None:
-            self._remember(found)
-        return found
+        return await asyncio.shield(self._asked.get(key_id) or self._ask(key_id))
 
     async def add(self, key: ApiKey) -> None:
         """Store a new key."""
@@ -42,7 +41,23 @@ class RememberedKeys:
     async def revoke(self, key_id: str) -> ApiKey:
         """End a key, here at once."""
         self._known.pop(key_id, None)
+        self._asked.pop(key_id, None)
         return await self._store.revoke(key_id)
+
+    def _ask(self, key_id: str) -> asyncio.Task[ApiKey | None]:
+        """One question for everyone who has the key and comes while it is asked: hundreds of a caller's requests."""
+        asked = self._asked[key_id] = asyncio.create_task(self._find(key_id))
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return asked
+
+    async def _find(self, key_id: str) -> ApiKey | None:
+        try:
+            found = await self._store.find(key_id)
+        finally:
+            self._asked.pop(key_id, None)
+        if found is not None:
+            self._remember(found)
+        return found
 
     def _remember(self, key: ApiKey) -> None:
         self._known[key.id] = (monotonic() + REMEMBER_SECONDS, key)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, field
+
 import pytest
 
 from service.adapters import remembered
@@ -80,3 +83,37 @@ async def test_the_key_that_was_found_longest_ago_is_forgotten_first(
         await keys.find(key_id)
         await store.revoke(key_id)
     assert [(await keys.find(key_id)) == await store.find(key_id) for key_id in "cba"] == [False, False, True]
+
+
+@dataclass(frozen=True)
+class Slow(MemoryKeys):
+    """Finds a key once it is let, and notes every question."""
+
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[str] = field(default_factory=list)
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        self.asked.append(key_id)
+        await self.open.wait()
+        return self.database.keys.get(key_id)
+
+
+async def test_requests_that_come_together_ask_for_their_key_once() -> None:
+    store = Slow(MemoryDatabase())
+    keys = RememberedKeys(store)
+    await keys.add(key("a"))
+    together = [asyncio.create_task(keys.find("a")) for _ in range(100)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    together[0].cancel()
+    store.open.set()
+    found = await asyncio.gather(*together[1:])
+    assert {each.id for each in found if each is not None} == {"a"}
+    assert store.asked == ["a"]
+
+
+async def test_a_key_that_was_not_there_is_found_once_it_is(store: MemoryKeys) -> None:
+    keys = RememberedKeys(store)
+    assert await keys.find("a") is None
+    await keys.add(key("a"))
+    assert await keys.find("a") == await store.find("a")
