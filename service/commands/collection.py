@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from service.commands.options import PERCENT
 from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
 from service.commands.postgres import reachable_postgres
 
@@ -79,7 +80,7 @@ def show_status(as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="The same as `refkeep gc plan`.")
 @click.option(
     "--max-delete-percent",
-    type=click.FloatRange(0, 100),
+    type=PERCENT,
     default=100.0,
     show_default=True,
     help="Stop before anything happens if more of all objects would be condemned or deleted.",

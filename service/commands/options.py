@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 from typing import Any
 
 import click
@@ -28,3 +29,17 @@ class Form(click.ParamType[object]):
 
 DURATION = Form("duration", forms.duration, "a duration such as 30d, 24h, 90m, 60s or 250ms")
 SIZE = Form("size", forms.size, "a size such as 5 GiB, 512 MiB or 1000000")
+
+
+class _Percent(click.FloatRange):
+    """0 to 100; `nan`, which click takes for a number within any range, would be a limit that nothing exceeds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See `click.ParamType`."""
+        percent: float = super().convert(value, param, ctx)
+        if isnan(percent):
+            self.fail(f"{value!r} is not in the range 0<=x<=100.", param, ctx)
+        return percent
+
+
+PERCENT = _Percent(0, 100)

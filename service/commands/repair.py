@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from service.commands.options import DURATION, SIZE
+from service.commands.options import DURATION, PERCENT, SIZE
 from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
 from service.commands.postgres import reachable_postgres
 
@@ -46,7 +46,7 @@ _MEANING = {
 @click.option("--workspace", help="With --adopt: who holds the blobs that come back; nobody without it.")
 @click.option(
     "--max-delete-percent",
-    type=click.FloatRange(0, 100),
+    type=PERCENT,
     default=100.0,
     show_default=True,
     help="Remove nothing if it were more of all stored objects.",

@@ -222,6 +222,8 @@ def test_fsck_and_scrub_report_to_people_and_to_scripts(lonely: Refkeep) -> None
         (["fsck", "--adopt", "--max-delete-percent", "5"], "removes nothing"),
         (["fsck", "--adopt", "--repair-quota"], "removes nothing"),
         (["fsck", "--max-delete-percent", "101"], "not in the range"),
+        (["fsck", "--max-delete-percent", "nan"], "not in the range"),
+        (["gc", "run", "--max-delete-percent", "nan"], "not in the range"),
         (["fsck", "--min-age", "old"], "is not a duration"),
         (["scrub", "--rate", "0"], "is not a size"),
         (["scrub", "--max-bytes", "-1"], "is not a size"),
