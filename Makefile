@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup run test soak mutants chaos growth bench check openapi lock clean
+.PHONY: help setup run test e2e soak mutants chaos growth bench check openapi lock clean
 
 # The first of these that is new enough; `make setup PYTHON=/path/to/python` names another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -25,6 +25,11 @@ run: .venv/.run ## set up and start Refkeep with everything it needs
 test: .venv/.dev ## set up and run every test on all cores, on a real PostgreSQL and a real S3 store (ARGS="-k slot")
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report=)
 	@$(if $(ARGS),,$(BIN)/coverage report --include='service/domain/*,service/application/*' --fail-under=100)
+
+e2e: .venv/.dev ## two replicas behind nginx and behind Varnish, as deploy/ configures them (needs both from Debian; says so)
+	@missing=; for each in nginx varnishd; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
+	test -z "$$missing" || { echo "make e2e needs what is not installed: apt-get install$$missing" >&2; exit 1; }
+	@$(BIN)/python -m pytest tests/e2e/cdn $(ARGS)
 
 soak: .venv/.dev ## tell stories of other seeds against the model for MINUTES=10, on both stores
 	@$(BIN)/python -m tests.machine $(or $(MINUTES),10) $(ARGS)
