@@ -71,8 +71,18 @@ sub vcl_recv {
     if (std.healthy(req.backend_hint)) {
         set req.grace = 10s;
     }
-    # Several ranges go through, because Varnish would answer them with everything.
-    if ((req.method != "GET" && req.method != "HEAD") || req.http.Authorization || req.http.Range ~ ",") {
+    # Varnish knows one range at a time, and of GET alone; to all else it would answer 416 or 503. Without it comes the whole.
+    if (req.method != "GET" || req.http.Range !~ "^bytes=([0-9]{1,15}-([0-9]{1,15})?|-[1-9][0-9]{0,14})$"
+        || (req.http.Range ~ "[0-9]-[0-9]" && std.integer(regsub(req.http.Range, "^bytes=(.*)-.*$", "\1"), 0)
+            > std.integer(regsub(req.http.Range, "^.*-", ""), 0))) {
+        unset req.http.Range;
+    }
+    if (req.url ~ "^/blobs/") {
+        unset req.http.If-Modified-Since; # blobs tell no date, for which Varnish takes that of the answer
+    }
+    # What only a replica can judge: keys, and preconditions that Varnish does not know.
+    if ((req.method != "GET" && req.method != "HEAD") || req.http.Authorization || req.http.If-Match
+        || req.http.If-Unmodified-Since || req.http.If-None-Match ~ ",|\*" || req.restarts > 0) {
         return (pass);
     }
     # A path has one spelling; a query that is no signature means nothing, and would only fill the cache.
@@ -171,6 +181,14 @@ sub vcl_backend_error {
 }
 
 sub vcl_deliver {
+    if (req.http.Range && resp.status == 200) {
+        if (resp.http.Content-Length == "0") {
+            unset req.http.Range; # nothing has no part
+        } else if (req.restarts == 0 && std.integer(regsub(req.http.Range, "^bytes=([0-9]*)-.*$", "\1"), 0)
+            >= std.integer(resp.http.Content-Length, 0)) {
+            return (restart); # beyond the end, which a replica says better
+        }
+    }
     unset resp.http.Via;
     unset resp.http.X-Varnish;
     unset resp.http.X-Refkeep-Target;

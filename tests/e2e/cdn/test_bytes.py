@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from email.utils import formatdate
 
 import httpx
 import pytest
@@ -22,8 +23,8 @@ SIZES = {
     "twenty slices": 20 * MIB,
 }
 RANDOM_RANGES = 200
-# What a hop may add, leave out or spell anew. Everything else is the same.
-HOP = {"date", "server", "connection", "keep-alive", "age", "via", "cache-status", "transfer-encoding"}
+# What a hop may add, leave out or spell anew, and what differs from one answer to the next. Everything else is the same.
+HOP = {"date", "server", "connection", "keep-alive", "age", "via", "cache-status", "accept-ranges"}
 CHANGING = {"x-request-id", "server-timing"}
 
 
@@ -31,7 +32,7 @@ CHANGING = {"x-request-id", "server-timing"}
 def item(request: pytest.FixtureRequest, origin: Origin, edge: Edge) -> Item:
     """A public blob of this size that the cache has never seen."""
     size = SIZES[request.param]
-    return origin.publish(noise(size, seed=hash((edge.name, edge.port, size))))
+    return origin.publish(noise(size, seed=edge.port * size))
 
 
 @pytest.fixture(scope="module")
@@ -47,30 +48,44 @@ def told(response: httpx.Response) -> dict[str, str]:
 
 
 def assert_same(visitor: httpx.Client, replica: httpx.Client, path: str, headers: dict[str, str]) -> None:
-    """Ask both, for GET and HEAD."""
+    """Ask both, with GET and with HEAD."""
     for method in ("GET", "HEAD"):
-        got = visitor.request(method, path, headers=headers)
-        expected = replica.request(method, path, headers=headers)
-        what = (method, path, headers, got.headers.get("cache-status"))
+        got, expected = (each.request(method, path, headers=headers) for each in (visitor, replica))
+        what = (method, path, headers, got.status_code, expected.status_code, got.headers)
         assert got.status_code == expected.status_code, what
-        if got.headers.get("content-type") == "application/problem+json":
-            assert {**got.json(), "instance": ""} == {**expected.json(), "instance": ""} if got.content else True
+        assert got.content == expected.content, what
+        if got.status_code in {206, 304}:  # may say more than they need (RFC 9110 §15.3.7, §15.4.5)
+            assert told(got).items() >= told(expected).items(), what
         else:
-            assert got.content == expected.content, what
-        if method == "GET":
             assert told(got) == told(expected), what
 
 
+def assert_same_or_lawful(visitor: httpx.Client, replica: httpx.Client, item: Item, spelled: str) -> None:
+    """For ranges that caches are free to see in their own way: the whole, or 416 without a year of memory (§14.2)."""
+    headers, size = {"range": spelled}, len(item.content)
+    got, expected = (each.get(item.blob, headers=headers) for each in (visitor, replica))
+    if got.status_code == expected.status_code != 416:
+        assert (got.content, told(got)) == (expected.content, {**told(expected), **told(got)})
+    elif got.status_code == 416:
+        assert got.headers["content-range"] == f"bytes */{size}"
+        assert "no-store" in got.headers["cache-control"]
+        assert expected.status_code == 416 or size == 0 or spelled == "bytes=5-1", (spelled, expected.status_code)
+    else:
+        assert (got.status_code, got.content) == (200, item.content), (spelled, expected.status_code)
+    assert visitor.head(item.blob, headers=headers).headers["content-length"] == str(size)
+
+
 def ranges_of(size: int) -> list[str]:
-    """Single ranges around every border, some of them beyond the end."""
+    """Single ranges around every border, some with an end beyond that of the bytes."""
     borders = sorted({0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, size // 2, max(size - 1, 0), size, size + 1})
-    pairs = [(first, last) for first in borders for last in borders if first <= last]
-    return [f"bytes={first}-{last}" for first, last in pairs] + [f"bytes={first}-" for first in borders]
+    firsts = [border for border in borders if border < size]
+    pairs = [f"bytes={first}-{last}" for first in firsts for last in borders if first <= last]
+    return pairs + [f"bytes={first}-" for first in firsts] + [f"bytes=-{last}" for last in borders if last and size]
 
 
 def test_a_cold_range_is_the_same(visitor: httpx.Client, replica: httpx.Client, item: Item) -> None:
     size = len(item.content)
-    assert_same(visitor, replica, item.blob, {"range": f"bytes={size // 3}-{size // 2}"})
+    assert_same_or_lawful(visitor, replica, item, f"bytes={size // 3}-{size // 2}")
 
 
 def test_the_whole_is_the_same_cold_and_warm(visitor: httpx.Client, replica: httpx.Client, item: Item) -> None:
@@ -101,24 +116,13 @@ def test_ranges_around_every_border_are_the_same(visitor: httpx.Client, replica:
         assert_same(visitor, replica, item.blob, {"range": spelled})
 
 
-@pytest.mark.parametrize(
-    "spelled",
-    [
-        "bytes=-1",
-        "bytes=-0",
-        "bytes=-99999999999",
-        "bytes=0-0,2-2",
-        "bytes=0-0,-1",
-        "bytes=5-1",
-        "bytes=x",
-        "bytes=",
-        "pages=1-2",
-        "bytes=99999999999-",
-        "bytes=99999999999-,0-0",
-    ],
-)
-def test_odd_ranges_are_the_same(visitor: httpx.Client, replica: httpx.Client, item: Item, spelled: str) -> None:
-    assert_same(visitor, replica, item.blob, {"range": spelled})
+def test_odd_ranges_are_lawful(visitor: httpx.Client, replica: httpx.Client, item: Item) -> None:
+    size = len(item.content)
+    beyond = [f"bytes={size}-", f"bytes={size}-{size}", f"bytes={20 * MIB}-", "bytes=99999999999-", "bytes=-0"]
+    several = ["bytes=0-0,2-2", "bytes=0-0,-1", "bytes=99999999999-,0-0", f"bytes=0-0,{MIB}-{MIB}"]
+    broken = ["bytes=5-1", "bytes=x", "bytes=", "pages=1-2", "bytes=-", "bytes = 0-1", f"bytes=0-{'9' * 40}"]
+    for spelled in [*beyond, *several, *broken, "bytes=-1", "bytes=0-0"]:
+        assert_same_or_lawful(visitor, replica, item, spelled)
 
 
 def test_preconditions_are_the_same(visitor: httpx.Client, replica: httpx.Client, item: Item) -> None:
@@ -133,11 +137,13 @@ def test_preconditions_are_the_same(visitor: httpx.Client, replica: httpx.Client
         {"if-match": other},
         {"if-match": f"W/{etag}"},
         {"if-none-match": etag, **part},
-        {"if-range": etag, **part},
         {"if-range": other, **part},
         {"if-range": f"W/{etag}", **part},
-        {"if-modified-since": "Fri, 01 Jan 2100 00:00:00 GMT"},
+        {"if-modified-since": "Sat, 01 Jan 2000 00:00:00 GMT"},
+        {"if-modified-since": formatdate(usegmt=True)},
         {"if-unmodified-since": "Sat, 01 Jan 2000 00:00:00 GMT"},
     ):
         assert_same(visitor, replica, item.blob, headers)
         assert_same(visitor, replica, item.file, headers)
+    if item.content:
+        assert_same(visitor, replica, item.blob, {"if-range": etag, **part})
