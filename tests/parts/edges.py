@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+
+import httpx
+import psutil
 
 from tests.parts.seaweed import free_ports
 from tests.parts.service import eventually
@@ -49,6 +53,22 @@ class Edge:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def purge(self, *paths: str, tag: str) -> None:
+        """Let go of what carries the tag, as docs/delivery-cdn.md says: nginx is told the paths, Varnish the tag."""
+        if self.name == "varnish":
+            response = httpx.request("BAN", self.url, headers={"surrogate-key": tag}, timeout=10)
+            assert response.status_code == 204, response.text
+            return
+        with (self.folder / "held.map").open("a") as held:
+            held.writelines(f"~^{path} 1;\n" for path in paths)
+        old = psutil.Process(self.process.pid).children()
+        self.process.send_signal(signal.SIGHUP)
+        eventually(lambda: not {each.pid for each in old} & {each.pid for each in self._workers()}, 10)
+
+    def _workers(self) -> list[psutil.Process]:
+        workers = psutil.Process(self.process.pid).children()
+        return [worker for worker in workers if "shutting down" not in " ".join(worker.cmdline())]
 
     @property
     def log(self) -> str:
