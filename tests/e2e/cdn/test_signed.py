@@ -62,16 +62,17 @@ def test_it_ends_at_the_cache_when_it_ends(origin: Origin, edge: Edge, visitor: 
     item = private_item(origin, edge)
     expires = int(time.time()) + HELD_S
     signed = f"{item.file}?{KEYS.sign(item.file, expires)}"
-    seen = 0.0
     assert visitor.get(signed).content == item.content
+    hits, asked = 0, time.time()
     while (answer := visitor.get(signed)).status_code == 200:
-        seen = time.time()
-        assert "hit" in answer.headers["cache-status"]
         kept = re.search(r"max-age=(\d+)", answer.headers["cache-control"])
         left = int(kept[1]) - int(answer.headers["age"]) if kept else 0
-        assert seen + left <= expires + NGINX_ROUNDS_UP_S
+        assert asked + left <= expires + NGINX_ROUNDS_UP_S
+        hits += "hit" in answer.headers["cache-status"]
+        served, asked = asked, time.time()
     assert (answer.status_code, answer.headers["cache-control"]) == (404, "no-store")
-    assert expires - 1 <= seen <= expires + NGINX_ROUNDS_UP_S
+    assert hits > 0
+    assert expires - 1 <= served <= expires + (NGINX_ROUNDS_UP_S if edge.name == "nginx" else 0)
     for headers in ({"range": "bytes=0-0"}, {"if-none-match": f'"{item.sha256}"'}):
         assert visitor.get(signed, headers=headers).status_code == 404
 
