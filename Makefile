@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet pyproject.toml --extra video --universal -
 	--generate-hashes --no-emit-index-url --no-header --no-annotate --custom-compile-command 'make lock'
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.run ## build .venv with .venv/bin/refkeep, from hashed requirements
 

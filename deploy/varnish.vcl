@@ -14,9 +14,9 @@ probe readiness {
     .url = "/readyz";
     .interval = 1s;
     .timeout = 1s;
-    .window = 3;
-    .threshold = 2;
-    .initial = 2;
+    .window = 2;
+    .threshold = 1;
+    .initial = 1;
 }
 
 backend refkeep_1 {

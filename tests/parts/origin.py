@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,16 @@ class Origin:
         assert response.status_code == 200, response.text
         return str(httpx.URL(response.json()["url"]).raw_path.decode())
 
+    def await_everywhere(self, path: str, status: int) -> None:
+        """Return once every replica answers a stranger so."""
+        for replica in self.replicas:
+            eventually(partial(_answers, f"{replica.url}{path}", status), 5)
+
     def hold(self, item: Item) -> None:
         """Keep the bytes from being served, and see that no replica serves them any more."""
         told = {"kind": "legal", "reason": "Order 4711"}
         assert self.operator.http.put(f"/holds/{item.sha256}", json=told).status_code in {200, 201}
-        for replica in self.replicas:
-            eventually(lambda at=replica: httpx.get(f"{at.url}{item.blob}").status_code == 451, 5)
+        self.await_everywhere(item.blob, 451)
 
     def release(self, item: Item) -> None:
         """Lift the hold."""
@@ -128,6 +133,10 @@ class Origin:
         lines = [line for log in logs for line in log.read_text().splitlines()]
         records = [json.loads(line) for line in lines if item.sha256 in line or item.ref_id in line]
         return [each for each in records if each["operation"] == "media.file.download" and each["layer"] == "handler"]
+
+
+def _answers(url: str, status: int) -> bool:
+    return httpx.get(url).status_code == status
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ SIZES = {
     "twenty slices": 20 * MIB,
 }
 RANDOM_RANGES = 200
-# What a hop may add, leave out or spell anew, and what differs from one answer to the next. Everything else is the same.
+# What a hop may add, leave out or spell anew, and what no two answers share. Everything else is the same.
 HOP = {"date", "server", "connection", "keep-alive", "age", "via", "cache-status", "accept-ranges"}
 CHANGING = {"x-request-id", "server-timing"}
 

@@ -30,7 +30,13 @@ def test_bytes_shown_to_a_key_are_shown_to_nobody_else(origin: Origin, visitor: 
             assert (answer.status_code, answer.content) == (200, private.content)
             assert answer.headers["cache-control"] == "private, no-store"
             assert visitor.get(path, headers={**keyed(origin), "range": "bytes=1-1"}).status_code == 206
-            for more in ({}, {"range": "bytes=0-0"}, {"if-none-match": etag}, {"if-none-match": "*"}, {"if-match": etag}):
+            for more in (
+                {},
+                {"range": "bytes=0-0"},
+                {"if-none-match": etag},
+                {"if-none-match": "*"},
+                {"if-match": etag},
+            ):
                 for method in ("GET", "HEAD"):
                     answer = visitor.request(method, path, headers=more)
                     assert (answer.status_code, answer.headers["cache-control"]) == (404, "no-store")
@@ -67,7 +73,9 @@ def test_writes_and_reads_of_the_api_go_through(origin: Origin, visitor: httpx.C
     assert visitor.options(path, headers={"origin": "https://example.org"}).status_code == 204
 
 
-@pytest.mark.parametrize("spelling", ["/%62lobs/{}", "//blobs/{}", "/blobs/./{}", "/blobs/{}/", "/blobs/{}%20", "/blobs//{}"])
+@pytest.mark.parametrize(
+    "spelling", ["/%62lobs/{}", "//blobs/{}", "/blobs/./{}", "/blobs/{}/", "/blobs/{}%20", "/blobs//{}"]
+)
 def test_a_path_has_one_spelling(origin: Origin, edge: Edge, visitor: httpx.Client, spelling: str) -> None:
     item = origin.publish(noise(5000, seed=edge.port))
     assert visitor.get(item.blob).status_code == 200

@@ -12,7 +12,6 @@ from service.domain.signature import Signatures, SigningKey
 from tests.parts.blobs import MIB, noise
 from tests.parts.edges import Edge
 from tests.parts.origin import SIGNING_KEY, Item, Origin
-from tests.parts.service import eventually
 
 KEYS = Signatures((SigningKey("2026", b64decode(SIGNING_KEY.partition(":")[2])),))
 HELD_S = 4
@@ -45,7 +44,9 @@ def test_any_other_address_shows_nothing_though_the_bytes_are_there(
     signed = origin.sign(item)
     assert visitor.get(signed).status_code == 200
     path, _, query = signed.partition("?")
-    tampered = [f"{signed[:place]}{'A' if signed[place] != 'A' else 'B'}{signed[place + 1 :]}" for place in (-1, -20, -43)]
+    tampered = [
+        f"{signed[:place]}{'A' if signed[place] != 'A' else 'B'}{signed[place + 1 :]}" for place in (-1, -20, -43)
+    ]
     tampered += [signed.replace("expires=1", "expires=2"), f"{signed}&a=b", f"{path}?a=b&{query}", signed[:-1], path]
     tampered += [f"{path}?signature={query[-43:]}", f"{path}?{query}#", signed.replace("key=2026", "key=2025")]
     tampered += [signed.replace("/file", "/%66ile"), f"{item.blob}?{query}", item.blob]
@@ -63,7 +64,7 @@ def test_it_ends_at_the_cache_when_it_ends(origin: Origin, edge: Edge, visitor: 
     expires = int(time.time()) + HELD_S
     signed = f"{item.file}?{KEYS.sign(item.file, expires)}"
     assert visitor.get(signed).content == item.content
-    hits, asked = 0, time.time()
+    hits, served, asked = 0, 0.0, time.time()
     while (answer := visitor.get(signed)).status_code == 200:
         kept = re.search(r"max-age=(\d+)", answer.headers["cache-control"])
         left = int(kept[1]) - int(answer.headers["age"]) if kept else 0
@@ -82,7 +83,6 @@ def test_a_release_ends_it(origin: Origin, edge: Edge, visitor: httpx.Client) ->
     signed = origin.sign(item)
     assert visitor.get(signed).status_code == 200
     assert origin.writer.http.delete(f"/media/{item.ref_id}").status_code == 200
-    for replica in origin.replicas:
-        eventually(lambda at=replica: httpx.get(f"{at.url}{signed}").status_code == 404, 5)
+    origin.await_everywhere(signed, 404)
     edge.purge(item.file, tag=f"ref-{item.ref_id}")
     assert visitor.get(signed).status_code == 404
