@@ -196,6 +196,8 @@ sub vcl_deliver {
         set resp.http.Cache-Status = "refkeep-varnish; fwd=bypass";
     } else if (obj.hits > 0) {
         set resp.http.Cache-Status = "refkeep-varnish; hit";
+        unset resp.http.X-Request-ID; # of the one who asked first
+        unset resp.http.Server-Timing;
     } else {
         set resp.http.Cache-Status = "refkeep-varnish; fwd=miss";
     }

@@ -41,3 +41,10 @@ def test_what_is_warm_is_not_asked_for(origin: Origin, edge: Edge, visitor: http
     assert {answer.content for answer in answers} == {item.content}
     assert all(answer.headers["cache-status"].endswith("hit") for answer in answers)
     assert len(origin.asked_for(item)) == before
+
+
+def test_what_belongs_to_one_request_is_not_told_to_the_next(origin: Origin, edge: Edge, visitor: httpx.Client) -> None:
+    item = origin.publish(noise(16 * 1024, seed=edge.port + 1))
+    first, second = visitor.get(item.file), visitor.get(item.file)
+    assert {"x-request-id", "server-timing"} <= first.headers.keys()
+    assert not {"x-request-id", "server-timing"} & second.headers.keys()

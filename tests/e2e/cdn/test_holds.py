@@ -1,4 +1,4 @@
-"""What must no longer be seen is served no more: at once after a purge, otherwise within the time that is documented."""
+"""What must no longer be seen is served no more: at once after a purge, otherwise within the documented time."""
 
 from __future__ import annotations
 
