@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ from tests.parts.seaweed import free_ports
 from tests.parts.service import Refkeep, Yard, eventually, is_ready
 
 SIGNING_KEY = "2026:c2lnbmVkIGJ5IHRoZSB0ZXN0cw=="
+_SETTLE_S = 0.4
 POLICIES = """
 [policies."film/file"]
 cardinality = "list"
@@ -124,13 +126,20 @@ class Origin:
         assert self.operator.http.delete(f"/holds/{item.sha256}").status_code == 204
 
     def asked_for(self, item: Item) -> list[dict[str, Any]]:
-        """What the replicas put on record of requests for these bytes, by hash and by ref, up to this moment."""
-        marks = [f"{number:064x}" for number, _ in enumerate(self.replicas, os.getpid() * 1000 + next(self._entities))]
-        for replica, mark in zip(self.replicas, marks, strict=True):
-            httpx.get(f"{replica.url}/blobs/{mark}")
+        """What the replicas put on record of requests for these bytes, by hash and by ref, up to this moment.
+
+        A record is written when its answer is over, on S3 a moment after the last byte: they are read until no more come.
+        """
+        records = self._records(item)
+        while True:
+            time.sleep(_SETTLE_S)
+            if (later := self._records(item)) == records:
+                return records
+            records = later
+
+    def _records(self, item: Item) -> list[dict[str, Any]]:
         logs = {replica.running.log for replica in self.replicas if replica.running is not None}
-        eventually(lambda: all(any(mark in log.read_text() for log in logs) for mark in marks), 5)
-        lines = [line for log in logs for line in log.read_text().splitlines()]
+        lines = [line for log in sorted(logs) for line in log.read_text().splitlines()]
         records = [json.loads(line) for line in lines if item.sha256 in line or item.ref_id in line]
         return [each for each in records if each["operation"] == "media.file.download" and each["layer"] == "handler"]
 
@@ -161,4 +170,5 @@ def running_origin(kind: Kind, postgres: PostgresServer, folder: Path) -> Iterat
             replica.start()
         first = replicas[0].running
         assert first is not None
+        stack.callback(first.stop)  # which closes its callers, whoever runs on its port by then
         yield Origin(replicas, first.caller("read", "write"), first.bearer(first.key(None, "read", "operator")))
