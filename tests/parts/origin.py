@@ -128,7 +128,7 @@ class Origin:
     def asked_for(self, item: Item) -> list[dict[str, Any]]:
         """What the replicas put on record of requests for these bytes, by hash and by ref, up to this moment.
 
-        A record is written when its answer is over, on S3 a moment after the last byte: they are read until no more come.
+        A record is written when an answer is over, on S3 a moment after its last byte: read until no more come.
         """
         records = self._records(item)
         while True:
