@@ -7,18 +7,19 @@ from http import HTTPStatus
 from litestar import Response, delete, get, put
 
 from service.domain.blob import Sha256, parse_sha256
-from service.domain.errors import BadHash, BadName, NotFound
+from service.domain.errors import BadHash, BadName, Forbidden, NotFound
 from service.domain.event import DecisionKind
 from service.domain.hold_decision import PlaceHold
 from service.domain.workspace import parse_slug
 from service.ports.access import WorkspaceOutcome
 from service.ports.holds import HoldOutcome
 from service.router.answers import Answer, answer, respond, respond_to
-from service.router.intake import HttpRequest, claim_of, read_command, refuse_query
+from service.router.intake import HttpRequest, claim_of, members_as, query_members, read_command, refuse_query
 from service.router.use_cases import UseCases
 from service.schemas.operators import (
     HoldRequest,
     Quota,
+    UseQuery,
     hold_document,
     reasons_document,
     use_document,
@@ -65,7 +66,10 @@ async def get_workspace(request: HttpRequest, use: UseCases, slug: str) -> Respo
     is_operator = await use.callers.is_operator(request.headers)
     if not is_operator:
         await use.callers.visitor(request.headers, slug)
-    return respond(answer(HTTPStatus.OK, use_document(await use.get_workspace(_read_slug(slug), physical=is_operator))))
+    physical = members_as(UseQuery, query_members(request)).physical == "true"
+    if physical and not is_operator:
+        raise Forbidden("A share of the store depends on what others hold: it is told to operators alone.")
+    return respond(answer(HTTPStatus.OK, use_document(await use.get_workspace(_read_slug(slug), physical=physical))))
 
 
 @put("/workspaces/{slug:str}", operation="workspace.put")

@@ -218,9 +218,22 @@ def test_a_workspace_sees_its_quota_and_what_is_charged(acme: Caller, globex: Ca
     mine = globex.http.get(path).json()
     assert (mine["slug"], mine["quota"]) == (globex.workspace, quota)
     assert mine["used"] == {"logical_bytes": 1500, "items": 2, "physical_bytes": None}
-    assert operator.http.get(path).json()["used"]["physical_bytes"] == 1000
+    assert operator.http.get(path).json() == changed.json() | {"used": mine["used"]}
+    shared = operator.http.get(path, params={"physical": "true"}).json()["used"]
+    assert shared == mine["used"] | {"physical_bytes": 1000}
+    problem(globex.http.get(path, params={"physical": "true"}), 403, "forbidden")
+    for query in ({"physical": "1"}, {"physical": ""}, {"logical": "true"}):
+        problem(operator.http.get(path, params=query), 400, "bad-request")
     problem(globex.http.post("/blobs", content=fresh_text(501)), 507, "quota-exceeded")
     assert globex.http.post("/blobs", content=fresh_text(500)).status_code == 201
+
+
+def test_a_share_of_the_store_is_counted_only_for_who_asks(acme: Caller, operator: Caller, service: Refkeep) -> None:
+    acme.upload(fresh_text())
+    path = f"/workspaces/{acme.workspace}"
+    quiet = [operator.http.get(path), operator.http.put(path, json={"max_items": 7}), operator.http.get(path)]
+    assert [answer.json()["used"]["physical_bytes"] for answer in quiet] == [None] * 3
+    assert quiet[1].json() == quiet[2].json()
 
 
 def test_a_quota_below_the_use_removes_nothing(acme: Caller, operator: Caller) -> None:

@@ -32,6 +32,7 @@ from service.router.openapi.document import build_document
 from service.router.problems import PROBLEMS, problem_answer
 from service.schemas import requests
 from service.schemas.batch import Operation
+from service.schemas.operators import UseQuery
 from service.schemas.requests import AttachFields, ListQuery
 
 FILE = Path(__file__).parents[2] / "openapi.yaml"
@@ -64,6 +65,7 @@ QUERIES: dict[str, type[msgspec.Struct]] = {
     "get_role_refs": ListQuery,
     "get_media_list": MediaQuery,
     "post_ref": AttachFields,
+    "get_workspace": UseQuery,
 }
 DELIVERY = (BlobRoute(None), MediaRoute(None))
 

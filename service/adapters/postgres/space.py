@@ -41,8 +41,8 @@ class PostgresSpace:
     @observed("space.physical_bytes", layer="repo", span_name="SELECT holdings")
     async def physical_bytes(self, slug: str) -> int:
         """See the port."""
-        row = await self.database.fetchrow(_PHYSICAL, slug)
-        return 0 if row is None else int(row["bytes"])
+        [row] = await self.database.survey(_PHYSICAL, slug)
+        return int(row["bytes"])
 
     @observed("space.recount", layer="repo", span_name="UPDATE workspaces")
     async def recount(self, slug: str) -> None:
