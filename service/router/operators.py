@@ -9,6 +9,7 @@ from litestar import Response, delete, get, put
 from service.domain.blob import Sha256, parse_sha256
 from service.domain.errors import BadHash, BadName, Forbidden, NotFound
 from service.domain.event import DecisionKind
+from service.domain.hold import parse_reason
 from service.domain.hold_decision import PlaceHold
 from service.domain.workspace import parse_slug
 from service.ports.access import WorkspaceOutcome
@@ -32,7 +33,7 @@ async def put_hold(request: HttpRequest, use: UseCases, sha256: str) -> Response
     """Keep bytes from being served, taken and removed."""
     actor = await use.callers.operator(request.headers, writes=True)
     name, asked = parse_sha256(sha256), await read_command(request, HoldRequest)
-    command = PlaceHold(name, asked.kind, asked.reason, actor, asked.status)
+    command = PlaceHold(name, asked.kind, parse_reason(asked.reason), actor, asked.status)
     return respond_to(await use.place_hold(command, claim_of(request, _placed, asked)), _placed)
 
 

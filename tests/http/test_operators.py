@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from tests.parts.fresh import fresh_text
 from tests.parts.service import Refkeep, command_here, run_command
 from tests.parts.wire import bearer, connected, head
 
+NEVER_SENT = "ac" * 32
 LEGAL = {"kind": "legal", "reason": "Order 4711"}
 
 
@@ -145,6 +147,22 @@ def test_a_hold_takes_an_idempotency_key(operator: Caller, acme: Caller) -> None
 )
 def test_a_bad_hold_is_a_clear_problem(operator: Caller, body: Any) -> None:
     problem(operator.http.put(f"/holds/{'ab' * 32}", json=body), 400, "bad-request")
+
+
+@pytest.mark.parametrize(
+    "reason", ["  ", "\u2003\t", "Order\n4711", "Order \x00", "\x1b[31mOrder", "Order \x85", "\ud800"]
+)
+def test_a_hold_has_a_reason_that_can_be_read(operator: Caller, reason: str) -> None:
+    body = json.dumps({**LEGAL, "reason": reason}).encode()
+    answer = operator.http.put(f"/holds/{NEVER_SENT}", content=body, headers={"content-type": "application/json"})
+    problem(answer, 400, "bad-request")
+    problem(operator.http.get(f"/holds/{NEVER_SENT}"), 404, "not-found")
+
+
+def test_a_reason_is_kept_without_the_space_around_it(operator: Caller, acme: Caller) -> None:
+    name = acme.upload(fresh_text())
+    placed = operator.http.put(f"/holds/{name}", json={**LEGAL, "reason": "  Order 4711, «Zürich»  "})
+    assert placed.json()["reason"] == "Order 4711, «Zürich»"
 
 
 def test_holds_are_for_operators_alone(acme: Caller, anyone: Caller, service: Refkeep) -> None:
