@@ -54,7 +54,8 @@ class AdoptObjects:
         if workspace is not None and not await self.workspaces.exists(workspace):
             raise NotFound(f"There is no workspace {workspace}.")
         shown = await self.guard.generation()
-        behind = _is_behind(await self.guard.require_own(), shown)
+        own = await (self.guard.look_for_own() if dry_run else self.guard.require_own())
+        behind = _is_behind(own, shown)
         report = Report()
         with Strays() as strays:
             await self.walk(report, strays, tell, dry_run=dry_run)
