@@ -14,7 +14,7 @@ from service.observability import observed
 from service.ports.catalogue import MediaFilter, MediaPage
 from service.schemas.media_cursor import MediaCursor
 
-SCAN = 10_000
+SCAN = 2000
 """How many refs a page looks at for those that fit where no index begins with all that is asked for."""
 
 _LAST_ID, _LAST_TIME = UUID(int=2**128 - 1), datetime(9999, 1, 1, tzinfo=UTC)
