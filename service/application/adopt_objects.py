@@ -12,10 +12,10 @@ from service.application.lifetimes import Lifetimes
 from service.application.staging import stage
 from service.application.strays import Strays
 from service.application.walk_store import Tell, WalkStore
-from service.domain.decision import HoldingState, decide_hold
 from service.domain.errors import BehindFence, NotFound, ObjectMissing
 from service.domain.event import HoldingEvent
 from service.domain.health_decision import REPAIR
+from service.domain.holding_decision import HoldingState, decide_arrival
 from service.observability import observed
 from service.ports.access import WorkspaceStore
 from service.ports.adoption import Adopted, Adoption, Stray
@@ -100,7 +100,7 @@ class AdoptObjects:
         def judge(state: HoldingState) -> HoldingEvent | None:
             if workspace is None or state.on_hold:
                 return None
-            return decide_hold(state, workspace, stray.sha256, stray.size, self.lifetimes.holding, REPAIR)
+            return decide_arrival(state, workspace, stray.sha256, stray.size, self.lifetimes.holding, REPAIR)
 
         return judge
 

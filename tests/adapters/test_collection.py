@@ -20,7 +20,6 @@ from service.domain.errors import NotFound, StorageUnavailable, WrongStore
 from service.domain.event import EventType, HoldingEvent
 from service.ports.storage import StagedObject, Storage
 from tests.parts.blobs import keys
-from tests.parts.buckets import emptied_bucket, opened
 from tests.parts.collecting import MOMENT, QUARANTINE, Store, Yard, opened_yard
 from tests.parts.ledgers import (
     ACTOR,
@@ -38,17 +37,6 @@ from tests.parts.ledgers import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["filesystem", "s3"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "filesystem":
-        made = FilesystemStorage(tmp_path)
-        await made.aopen()
-        yield made
-    else:
-        async with opened(await emptied_bucket(request.getfixturevalue("seaweed")), tmp_path) as bucket:
-            yield bucket
 
 
 @pytest.fixture
