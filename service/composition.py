@@ -169,7 +169,8 @@ def create_use_cases(settings: Settings, policies: Policies, callers: Callers, p
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
     signer, catalogue = Signer(Signatures(settings.signing_keys)), PostgresCatalogue(parts.database)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
-    attach, rules = AttachBlob(refs, policies, lifetimes), Rules(policies, lifetimes)
+    rules = Rules(policies, lifetimes)
+    attach = AttachBlob(refs, rules)
     return UseCases(
         callers=callers,
         present=Presenter((settings.public_url or "").rstrip("/")),
@@ -183,7 +184,7 @@ def create_use_cases(settings: Settings, policies: Policies, callers: Callers, p
         grant_holding=GrantHolding(blobs, lifetimes),
         attach_blob=attach,
         attach_bytes=AttachBytes(upload, attach),
-        release_slot=ReleaseSlot(refs, policies, lifetimes),
+        release_slot=ReleaseSlot(refs, rules),
         list_refs=ListRefs(refs),
         reorder_role=ReorderRole(refs, rules),
         release_refs=ReleaseRefs(refs, rules),

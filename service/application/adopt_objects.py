@@ -12,10 +12,10 @@ from service.application.lifetimes import Lifetimes
 from service.application.staging import stage
 from service.application.strays import Strays
 from service.application.walk_store import Tell, WalkStore
-from service.domain.decision import HoldingState, decide_hold
 from service.domain.errors import BehindFence, NotFound, ObjectMissing
 from service.domain.event import HoldingEvent
 from service.domain.health_decision import REPAIR
+from service.domain.holding_decision import HoldingState, decide_arrival
 from service.observability import observed
 from service.ports.access import WorkspaceStore
 from service.ports.adoption import Adopted, Adoption, Stray
@@ -54,7 +54,8 @@ class AdoptObjects:
         if workspace is not None and not await self.workspaces.exists(workspace):
             raise NotFound(f"There is no workspace {workspace}.")
         shown = await self.guard.generation()
-        behind = _is_behind(await self.guard.require_own(), shown)
+        own = await (self.guard.look_for_own() if dry_run else self.guard.require_own())
+        behind = _is_behind(own, shown)
         report = Report()
         with Strays() as strays:
             await self.walk(report, strays, tell, dry_run=dry_run)
@@ -99,7 +100,7 @@ class AdoptObjects:
         def judge(state: HoldingState) -> HoldingEvent | None:
             if workspace is None or state.on_hold:
                 return None
-            return decide_hold(state, workspace, stray.sha256, stray.size, self.lifetimes.holding, REPAIR)
+            return decide_arrival(state, workspace, stray.sha256, stray.size, self.lifetimes.holding, REPAIR)
 
         return judge
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.application.changes import Rules
-from service.application.lifetimes import Lifetimes
 from service.domain.decision import Attach
-from service.domain.policy import Policies
 from service.observability import observed
 from service.ports.idempotency import Claim, Replay
 from service.ports.refs import RefLedger, RefOutcome
@@ -18,8 +16,7 @@ class AttachBlob:
     """Insert, replace, update or leave as it is; or refuse, on the record."""
 
     refs: RefLedger
-    policies: Policies
-    lifetimes: Lifetimes
+    rules: Rules
 
     @observed("ref.attach", layer="usecase")
     async def __call__(self, command: Attach, claim: Claim[RefOutcome] | None = None) -> RefOutcome | Replay:
@@ -27,5 +24,5 @@ class AttachBlob:
 
         Raises the `Rejected` of the decision, `VersionConflict`, `PreconditionRequired`, and what the ledger raises.
         """
-        change = Rules(self.policies, self.lifetimes).change(command)
+        change = self.rules.change(command)
         return await self.refs.change(change.question, change.judge, claim)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from service.application.attach_blob import AttachBlob
 from service.application.upload_blob import Received, Upload, UploadBlob
 from service.domain.blob import Blob, Sha256
-from service.domain.decision import Attach, Decision, RoleState, decide_attach, reject
+from service.domain.decision import Attach, Decision, RoleState, reject
 from service.domain.errors import Rejected
 from service.domain.slot import EntityKey
 from service.observability import observed
@@ -63,19 +63,19 @@ class AttachBytes:
 
     def _limited(self, upload: Upload, target: Target) -> Upload:
         """Not a byte more than the policy takes. Raises `PolicyUnknown` before any is read."""
-        policy = self.attach.policies.of(target.entity.type, target.role)
+        policy = self.attach.rules.policies.of(target.entity.type, target.role)
         return replace(upload, max_bytes=min(upload.max_bytes, policy.max_bytes or upload.max_bytes))
 
     async def _rehearse(self, command: Attach, received: Received, claim: Claim[RefOutcome] | None) -> Replay | None:
         """Judge the attach as if the bytes were held: a refusal is recorded and raised before they are kept."""
+        change = self.attach.rules.change(command)
 
         def judge(state: RoleState) -> Decision:
             blob = Blob(received.sha256, received.size, received.media, state.now)
-            policies, trash = self.attach.policies, self.attach.lifetimes.trash
-            return decide_attach(replace(state, blob=blob), command, policies, trash)
+            return change.judge(replace(state, blob=blob))
 
-        question = RoleQuestion(command.entity, command.role, command.position, command.sha256)
         about = None if claim is None else claim.about(received.sha256)
+        question = RoleQuestion(command.entity, command.role, command.position, command.sha256)
         return await self.attach.refs.rehearse(question, judge, about)
 
     async def _record(self, upload: Upload, target: Target, error: Rejected) -> None:

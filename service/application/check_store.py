@@ -57,7 +57,7 @@ class CheckStore:
 
         Any number may run at once, beside uploads and collectors; what is done is done once.
         """
-        await self.guard()
+        await (self.guard.look() if check.dry_run else self.guard())
         report = Report()
         with Strays() as strays:
             await self.walk(report, strays, tell, dry_run=check.dry_run)

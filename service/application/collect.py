@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
 
 from service.application.guard_store import GuardStore
 from service.application.purge_due import PurgeDue
 from service.domain.collection import BlobReview, judge_blob, judge_holding
-from service.domain.errors import RefkeepError
+from service.domain.errors import RefkeepError, StorageUnavailable
 from service.observability import observed
 from service.ports.collection import Amount, Collection, Condemned, Leftovers, Reviewed, Staging
 from service.ports.storage import Storage
 
 BATCH = 200
 CLAIM = timedelta(seconds=30)
+_OF_CLAIM = 2 / 3
+"""The share of its claim in which a round removes bytes: nobody else has them yet when it is over."""
 ANSWERS_KEPT = timedelta(days=7)
 _AT_ONCE = 8
 
@@ -60,6 +63,7 @@ class Collect:
     staging: Staging
     purge_due: PurgeDue
     quarantine: timedelta
+    clock: Callable[[], float] = monotonic
 
     @observed("gc.collect", layer="usecase", facts=_told)
     async def __call__(self) -> Collected:
@@ -74,26 +78,30 @@ class Collect:
         purged = 0 if rests else await self.purge_due(BATCH)
         reviewed = Reviewed() if rests else await self.collection.review(BATCH, judge_holding, self._judge_blob)
         abandoned = await self.collection.condemn_abandoned(BATCH)
+        until = self.clock() + CLAIM.total_seconds() * _OF_CLAIM
         claimed = await self.collection.claim(BATCH, CLAIM)
         if claimed:
             await self.guard.advance()
-        deleted = await self._delete(claimed)
+        deleted = await self._delete(claimed, until)
         most = max(purged, reviewed.seen - reviewed.busy, abandoned.count, len(claimed))
         return Collected(reviewed, abandoned, deleted, swept, purged, more=most >= BATCH)
 
     def _judge_blob(self, review: BlobReview) -> datetime | None:
         return judge_blob(review, self.quarantine)
 
-    async def _delete(self, claimed: Sequence[Condemned]) -> Amount:
+    async def _delete(self, claimed: Sequence[Condemned], until: float) -> Amount:
         """Bytes first, then their rows; outside of any transaction.
 
-        Rows whose bytes did not go stay. One object that cannot go must not keep the others, but a store that removes
-        nothing is left alone; in the end the first failure is raised.
+        Rows whose bytes did not go stay, and those that a slow store leaves no time for: nothing is removed on a claim
+        that has ended, after which a hold may have come. One object that cannot go must not keep the others, but a
+        store that removes nothing is left alone; in the end the first failure is raised.
         """
         gone, failures = Amount(), list[RefkeepError]()
         for start in range(0, len(claimed), _AT_ONCE):
-            together = claimed[start : start + _AT_ONCE]
-            errors = await asyncio.gather(*(self._remove(condemned) for condemned in together))
+            together, seconds = claimed[start : start + _AT_ONCE], until - self.clock()
+            if seconds <= 0:
+                break
+            errors = await asyncio.gather(*(self._remove(condemned, seconds) for condemned in together))
             removed = [condemned for condemned, error in zip(together, errors, strict=True) if error is None]
             await self.collection.forget([condemned.object_id for condemned in removed])
             gone += Amount(len(removed), sum(condemned.size for condemned in removed))
@@ -104,9 +112,12 @@ class Collect:
             raise failures[0]
         return gone
 
-    async def _remove(self, condemned: Condemned) -> RefkeepError | None:
+    async def _remove(self, condemned: Condemned, seconds: float) -> RefkeepError | None:
         try:
-            await self.storage.delete(condemned.key)
+            async with asyncio.timeout(seconds):
+                await self.storage.delete(condemned.key)
+        except TimeoutError:
+            return StorageUnavailable("The store takes too long to remove an object.")
         except RefkeepError as error:
             return error
         return None

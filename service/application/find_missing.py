@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from service.application.lifetimes import Lifetimes
 from service.domain.blob import Sha256
-from service.domain.decision import HoldingState, decide_renewal
 from service.domain.event import Actor, HoldingEvent
+from service.domain.holding_decision import HoldingState, decide_renewal
 from service.observability import observed
 from service.ports.blobs import BlobLedger
 

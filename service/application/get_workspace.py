@@ -12,7 +12,7 @@ from service.ports.space import Space
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceUse:
-    """A workspace with its quota and charged use, and its share of the store, which only operators are told."""
+    """A workspace with its quota and charged use, and its share of the store where that was asked for."""
 
     workspace: Workspace
     physical_bytes: int | None
@@ -27,7 +27,7 @@ class GetWorkspace:
 
     @observed("workspace.get", layer="usecase")
     async def __call__(self, slug: str, *, physical: bool) -> WorkspaceUse:
-        """Raises `NotFound`."""
+        """With `physical`, everything that the workspace holds is counted, which takes a while. Raises `NotFound`."""
         workspace = await self.workspaces.find(slug)
         if workspace is None:
             raise NotFound(f"There is no workspace {slug}.")

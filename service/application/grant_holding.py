@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from service.application.lifetimes import Lifetimes
 from service.domain.blob import Sha256
-from service.domain.decision import HoldingState, decide_grant
 from service.domain.event import Actor, HoldingEvent
+from service.domain.holding_decision import HoldingState, decide_grant
 from service.observability import observed
 from service.ports.blobs import BlobLedger, BlobOutcome
 from service.ports.idempotency import Claim, Replay

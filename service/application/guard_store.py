@@ -6,6 +6,7 @@ came after its dump: it would take it for garbage.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -34,12 +35,14 @@ class GuardStore:
         raised here every minute, so that a database restored to an earlier time is behind it even where nothing was
         removed since.
         """
-        shown = await self.generation()  # before the database is asked, which others may raise at any moment
-        expected = await self.require_own()
-        require_abreast(expected, shown)
+        expected = await self._abreast(self.require_own)
         if expected.lags:
             await self.advance()
         return expected
+
+    async def look(self) -> Sentinel:
+        """The same for who changes nothing: neither sentinel nor fence are written."""
+        return await self._abreast(self.look_for_own)
 
     async def require_own(self) -> Sentinel:
         """The sentinel alone, whatever the fence says.
@@ -47,14 +50,16 @@ class GuardStore:
         The database knows the id before the store does, so that a crash in between, or two first starts at once, write
         the same sentinel again.
         """
-        expected, found = await self.ledger.expected(), await self.notes.read_note(NOTE)
-        if found is None and not expected.placed:
+        expected, found = await self._compared()
+        if found is None:
             await self.notes.write_note(NOTE, expected.id.encode())
-        elif found != expected.id.encode():
-            raise WrongStore(absent=found is None)
         if not expected.placed:
             await self.ledger.note_placed()
         return expected
+
+    async def look_for_own(self) -> Sentinel:
+        """The sentinel alone, which is not written where it has never been."""
+        return (await self._compared())[0]
 
     async def advance(self) -> None:
         """Raise the fence: what is committed by now is known to every database that is not behind it.
@@ -71,6 +76,20 @@ class GuardStore:
         """What the fence in the store shows, 0 where there is none, None where nobody can read it."""
         found = await self.notes.read_note(FENCE) or b"0"
         return int(found) if found.isdigit() and len(found) <= _DIGITS else None
+
+    async def _abreast(self, own: Callable[[], Awaitable[Sentinel]]) -> Sentinel:
+        shown = await self.generation()  # before the database is asked, which others may raise at any moment
+        expected = await own()
+        require_abreast(expected, shown)
+        return expected
+
+    async def _compared(self) -> tuple[Sentinel, bytes | None]:
+        """What the database says, and what the store shows: nothing only where nothing was ever placed."""
+        expected, found = await self.ledger.expected(), await self.notes.read_note(NOTE)
+        is_first = found is None and not expected.placed
+        if not is_first and found != expected.id.encode():
+            raise WrongStore(absent=found is None)
+        return expected, found
 
     async def _write(self, generation: int) -> None:
         """A slower writer may put an older number over a newer one: who is last sees to it that the newest stands."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from service.application.lifetimes import Lifetimes
 from service.application.staging import Staged, stage
 from service.domain.blob import UNRECOGNISED, MediaInfo, Sha256
-from service.domain.decision import HoldingState, decide_hold
 from service.domain.errors import DigestMismatch, MediaTypeMismatch, QuotaExceeded, RefkeepError, TooLarge
 from service.domain.event import Actor, HoldingEvent
+from service.domain.holding_decision import HoldingState, decide_arrival
 from service.observability import observed
 from service.ports.blobs import BlobLedger, BlobOutcome
 from service.ports.idempotency import Claim, Replay
@@ -116,7 +116,7 @@ class UploadBlob:
     ) -> BlobOutcome | Replay:
         def judge(state: HoldingState) -> HoldingEvent:
             lease = self.lifetimes.holding
-            return decide_hold(state, upload.workspace, staged.sha256, staged.size, lease, upload.actor)
+            return decide_arrival(state, upload.workspace, staged.sha256, staged.size, lease, upload.actor)
 
         held = await self.blobs.renew(upload.workspace, [staged.sha256], judge, claim, media)
         if (outcome := held.get(staged.sha256)) is not None:

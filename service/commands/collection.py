@@ -15,7 +15,14 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service.commands.options import PERCENT
-from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
+from service.commands.output import (
+    json_option,
+    plain_errors,
+    print_json,
+    print_table,
+    refuse_read_only,
+    settings_of_environment,
+)
 from service.commands.postgres import reachable_postgres
 
 if TYPE_CHECKING:
@@ -63,7 +70,7 @@ def show_plan(as_json: bool) -> None:
 @json_option
 @plain_errors
 def show_status(as_json: bool) -> None:
-    """What is due and not done, and whether the store is the right one."""
+    """What is due and not done, and whether the store is the right one; nothing is changed."""
 
     async def look(desk: _Desk) -> tuple[str | None, Backlog]:
         return await _doubt(desk), await desk.collection.backlog()
@@ -91,11 +98,12 @@ def run(dry_run: bool, max_delete_percent: float, as_json: bool) -> None:
     """Collect what is due until nothing is left; safe beside the service and beside other runs.
 
     \b
-    Exit status: 0 done, 1 a fault (run it again), 2 a wrong option, 3 --max-delete-percent.
+    Exit status: 0 done, 1 a fault (run it again), 2 a wrong option, 3 --max-delete-percent, 5 READ_ONLY.
     """
     if dry_run:
         _print_plan(_run(lambda desk: desk.collection.plan()), as_json=as_json)
         return
+    refuse_read_only()
     _print_run(_run(lambda desk: _collect_all(desk, max_delete_percent)), as_json=as_json)
 
 
@@ -133,7 +141,7 @@ async def _doubt(desk: _Desk) -> str | None:
     from service.domain.errors import BehindFence, StorageUnavailable, WrongStore
 
     try:
-        known = await desk.collect.guard()
+        known = await desk.collect.guard.look()
     except (BehindFence, StorageUnavailable, WrongStore) as error:
         return str(error)
     return "right; after a restore nothing more is released for a while" if known.rests else None

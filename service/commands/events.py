@@ -14,7 +14,14 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
+from service.commands.output import (
+    json_option,
+    plain_errors,
+    print_json,
+    print_table,
+    refuse_read_only,
+    settings_of_environment,
+)
 from service.commands.postgres import reachable_postgres
 
 if TYPE_CHECKING:
@@ -152,6 +159,9 @@ def drop(before: str, dry_run: bool, batch: int, as_json: bool) -> None:
     """
     from service.adapters.postgres.checkpoints import PostgresCheckpoints
     from service.application.drop_events import DropEvents
+
+    if not dry_run:
+        refuse_read_only()
 
     async def work(database: Database) -> tuple[int, str | None]:
         checkpoints, place = PostgresCheckpoints(database), await _oldest_kept(database, before)

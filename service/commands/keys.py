@@ -14,7 +14,14 @@ from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.space import PostgresSpace
-from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
+from service.commands.output import (
+    json_option,
+    plain_errors,
+    print_json,
+    print_table,
+    refuse_read_only,
+    settings_of_environment,
+)
 from service.commands.postgres import reachable_postgres
 from service.domain.credentials import new_credentials
 from service.ports.access import ApiKey, Scope, Workspace
@@ -69,6 +76,7 @@ def create_key(name: str, scopes: tuple[str, ...], workspace: str | None, all_wo
     if Scope.OPERATOR.value in scopes and not all_workspaces:
         raise click.UsageError("The scope operator goes with --all-workspaces alone.")
     granted = frozenset(Scope(scope) for scope in scopes) or frozenset({Scope.READ, Scope.WRITE})
+    refuse_read_only()
     credentials = new_credentials()
     _run(
         lambda database: PostgresKeys(database).add(
@@ -119,6 +127,7 @@ def list_keys(as_json: bool) -> None:
 @plain_errors
 def revoke_key(key_id: str) -> None:
     """End a key: within 5 seconds it is dead on every replica."""
+    refuse_read_only()
     key = _run(lambda database: PostgresKeys(database).revoke(key_id))
     click.echo(f"revoked {key.id} ({key.name})")
 
@@ -135,6 +144,7 @@ def workspaces() -> None:
 @plain_errors
 def create_workspace(slug: str, max_bytes: int | None, max_items: int | None) -> None:
     """Make a workspace, or give one another quota."""
+    refuse_read_only()
     _run(lambda database: PostgresWorkspaces(database).put(slug, max_bytes, max_items))
     click.echo(f"workspace {slug}")
 

@@ -18,7 +18,14 @@ from service.settings import Settings, SettingsError, load_settings
 P = ParamSpec("P")
 R = TypeVar("R")
 
+READ_ONLY = 5
+"""The exit status of a command that would change something where nothing may be changed."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+class _NothingChanged(click.ClickException):
+    exit_code = READ_ONLY
 
 
 def settings_of_environment() -> Settings:
@@ -29,6 +36,12 @@ def settings_of_environment() -> Settings:
         return load_settings(os.environ)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
+
+
+def refuse_read_only() -> None:
+    """End a command that would change something with a sentence and status 5 where nothing may be changed."""
+    if settings_of_environment().read_only:
+        raise _NothingChanged("Nothing was changed: REFKEEP_READ_ONLY is set.")
 
 
 def print_json(document: object) -> None:

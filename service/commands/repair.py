@@ -16,7 +16,14 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from service.commands.options import DURATION, PERCENT, SIZE
-from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
+from service.commands.output import (
+    json_option,
+    plain_errors,
+    print_json,
+    print_table,
+    refuse_read_only,
+    settings_of_environment,
+)
 from service.commands.postgres import reachable_postgres
 
 if TYPE_CHECKING:
@@ -74,9 +81,11 @@ def fsck(ctx: click.Context, /, **options: Any) -> None:
 
     \b
     Exit status: 0 all is well now, 1 a fault (run it again), 2 a wrong option, 3 --max-delete-percent,
-    4 something is wrong still: see the report.
+    4 something is wrong still: see the report, 5 READ_ONLY.
     """
     _check_options(ctx, options)
+    if not options["dry_run"]:
+        refuse_read_only()
     _print_report(_run(lambda repair, tell: _check(repair, tell, options)), options)
 
 
@@ -99,8 +108,9 @@ def scrub(**options: Any) -> None:
 
     \b
     Exit status: 0 all that was read is well, 1 a fault (run it again), 2 a wrong option,
-    4 something is wrong: see the report.
+    4 something is wrong: see the report, 5 READ_ONLY.
     """
+    refuse_read_only()
     _print_report(_run(lambda repair, tell: _scrub(repair, tell, options), size=options["max_bytes"] or 0), options)
 
 

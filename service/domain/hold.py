@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from unicodedata import category
 
 from service.domain.blob import Sha256
+from service.domain.errors import BadName
+
+
+def parse_reason(text: str) -> str:
+    """Why there is a hold, without surrounding space; raise `BadName` where nothing is said or can be shown."""
+    reason = text.strip()
+    if not reason or any(category(character) in {"Cc", "Cs"} for character in text):
+        raise BadName("reason", text)
+    return reason
 
 
 class HoldKind(StrEnum):

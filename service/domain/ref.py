@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,12 +14,21 @@ from service.domain.errors import BadName
 from service.domain.policy import Visibility
 from service.domain.slot import EntityKey
 
+_REF_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
 
 class RefState(StrEnum):
     """Live refs fill a slot; trashed ones keep their blob alive until they are purged."""
 
     LIVE = "live"
     TRASHED = "trashed"
+
+
+def parse_ref_id(text: str) -> UUID:
+    """The id of a ref; raise `BadName` for any spelling but the one that the service itself uses (RFC 9562 §4)."""
+    if _REF_ID.fullmatch(text) is None:
+        raise BadName("ref_id", text)
+    return UUID(text)
 
 
 @dataclass(frozen=True, slots=True)

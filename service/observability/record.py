@@ -47,7 +47,7 @@ class Observation:
 
     __slots__ = (
         "_context", "_failure", "_fields", "_open", "_parent", "_parts", "_request", "_started", "_token",
-        "layer", "operation", "span",
+        "is_routine", "layer", "operation", "span",
     )  # fmt: skip
 
     def __init__(self, operation: str, layer: Layer, span: Span, fields: dict[str, Fact]) -> None:
@@ -55,6 +55,7 @@ class Observation:
         self._fields, self._parts, self._open = fields, dict[str, float](), True
         self._parent, self._request = _current.get(), bound_request.get()
         self._failure: BaseException | None = None
+        self.is_routine = False
         self._started = perf_counter()
         if self._is_upload:
             outlets().uploads.add(1)
@@ -168,7 +169,8 @@ class Observation:
 
     def _write_line(self, record: Record) -> None:
         quiet = self._request is not None and self._request.quiet and self.layer != "handler"
-        level = logging.DEBUG if quiet else logging.ERROR if record["outcome"] == "error" else logging.INFO
+        usual = logging.DEBUG if self.is_routine else logging.INFO
+        level = logging.DEBUG if quiet else logging.ERROR if record["outcome"] == "error" else usual
         stack = {} if quiet else self._traceback(record)
         outlets().log.log(level, EVENTS[self.layer], **record, **stack)
 
@@ -249,11 +251,13 @@ def observed(
     layer: Layer,
     span_name: str | None = None,
     facts: Callable[[Any], Record] | None = None,
+    routine: bool = False,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
     """Observe every call of a coroutine function: the one line that a use case, repository or store pays.
 
     The record tells the exception, or of the result: its `decision` (use cases), its length as `row_count`
     (repositories; 0 for None, 1 for a single value) and what `facts(result)` returns; an `outcome` among these wins.
+    A `routine` that an idle worker repeats all day writes its line at DEBUG, its errors as ever.
     Raises `TypeError` at decoration for anything but a coroutine function: a generator's span would end too early.
     """
 
@@ -264,6 +268,7 @@ def observed(
         @wraps(function)
         async def call(*args: P.args, **kwargs: P.kwargs) -> R:
             with observe(operation, layer=layer, span_name=span_name) as observation:
+                observation.is_routine = routine
                 result = await function(*args, **kwargs)
                 told = _tell(result, layer) | dict(facts(result) if facts else {})
                 observation.finish(cast("Outcome", told.pop("outcome", "success")), **told)

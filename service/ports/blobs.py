@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.domain.blob import Blob, MediaInfo, Sha256
-from service.domain.decision import HoldingState
 from service.domain.event import Actor, DecisionKind, HoldingEvent
+from service.domain.holding_decision import HoldingState
 from service.ports.idempotency import Claim, Replay
 from service.ports.objects import Reservation
 

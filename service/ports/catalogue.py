@@ -37,6 +37,7 @@ class Catalogue(Protocol):
     async def page(self, workspace: str, after: str | None, limit: int, wanted: MediaFilter) -> MediaPage:
         """Up to `limit` refs after the cursor (None: from the first).
 
+        Fewer, even none, with a `next_cursor`: no more were looked at, and there may be others behind it.
         A ref that stays as it is comes on exactly one page, whatever happens to others meanwhile. Raises `BadCursor`,
         also for a cursor of the other order, and `NotFound` for an unknown workspace.
         """

@@ -22,7 +22,7 @@ class Space(Protocol):
     """Counts; each call reads all holdings that it is about, in one snapshot."""
 
     async def recount(self, slug: str) -> None:
-        """Charge the workspace what it holds, whatever it was charged. Waits for whoever is changing its use."""
+        """Charge the workspace what it holds, whatever it was charged; nobody who changes that waits for the count."""
 
     async def physical_bytes(self, slug: str) -> int:
         """This workspace's share of the store: each blob's bytes divided among those who hold it, rounded.

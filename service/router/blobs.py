@@ -5,7 +5,7 @@ from __future__ import annotations
 from litestar import Response, delete, get, post, put
 
 from service.domain.blob import Sha256, parse_sha256
-from service.domain.errors import BadHash, NotFound, TooLarge
+from service.domain.errors import TooLarge
 from service.ports.access import Scope
 from service.router.answers import answer, respond, respond_to
 from service.router.callers import Caller
@@ -19,6 +19,7 @@ from service.router.intake import (
     upload_of,
 )
 from service.router.multipart import is_form
+from service.router.paths import read_sha256
 from service.router.presenting import present_blob, present_nothing
 from service.router.use_cases import UseCases
 from service.schemas.requests import MissingRequest, MissingResult
@@ -69,7 +70,7 @@ async def post_missing(request: HttpRequest, use: UseCases) -> Response[bytes]:
 async def get_blob_meta(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
     """What is known of a held blob, and where it is used."""
     caller = await use.callers.require(request.headers, Scope.READ)
-    described = await use.describe_blob(caller.workspace, _read_sha256(sha256))
+    described = await use.describe_blob(caller.workspace, read_sha256(sha256, "This workspace holds no such blob."))
     return respond(answer(200, use.present.meta(described.blob, described.refs)))
 
 
@@ -101,13 +102,6 @@ async def _held_already(request: HttpRequest, use: UseCases, caller: Caller, sha
     present = present_blob(use.present)
     outcome = await use.confirm_holding(caller.workspace, sha256, caller.actor, claim_of(request, present))
     return None if outcome is None else respond_to(outcome, present)
-
-
-def _read_sha256(text: str) -> Sha256:
-    try:
-        return parse_sha256(text)
-    except BadHash:
-        raise NotFound("This workspace holds no such blob.") from None
 
 
 HANDLERS = [put_blob, post_blob, post_missing, get_blob_meta, delete_blob, put_holding]

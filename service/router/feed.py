@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Annotated, Any
-from uuid import UUID
 
 import msgspec
 from litestar import Response, get
@@ -14,6 +13,7 @@ from litestar import Response, get
 from service.domain.blob import parse_sha256
 from service.domain.errors import RefkeepError
 from service.domain.event import DecisionKind
+from service.domain.ref import parse_ref_id
 from service.domain.slot import parse_entity_id, parse_name
 from service.ports.access import Scope
 from service.ports.feed import EventFilter, FeedPage
@@ -45,7 +45,7 @@ class EventQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait: Annotated[int, msgspec.Meta(ge=0, le=MAX_WAIT)] = 0
     entity_type: str | None = None
     entity_id: str | None = None
-    ref_id: UUID | None = None
+    ref_id: str | None = None
     sha256: str | None = None
     decision: DecisionKind | None = None
 
@@ -56,7 +56,8 @@ class EventQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.entity_id is not None:
             parse_entity_id(self.entity_id)
         sha256 = None if self.sha256 is None else parse_sha256(self.sha256)
-        return EventFilter(self.entity_type, self.entity_id, self.ref_id, sha256, self.decision)
+        ref_id = None if self.ref_id is None else parse_ref_id(self.ref_id)
+        return EventFilter(self.entity_type, self.entity_id, ref_id, sha256, self.decision)
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

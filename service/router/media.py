@@ -13,7 +13,7 @@ from litestar import Response, delete, get, patch, post
 from service.domain.blob import parse_sha256
 from service.domain.errors import BadName, BadRequest, NotFound
 from service.domain.lifecycle import KEEP, Keep, Purge, ReleaseRef, Restore, Revise, Revision
-from service.domain.ref import RefState
+from service.domain.ref import RefState, parse_ref_id
 from service.domain.slot import parse_entity_id, parse_name
 from service.ports.access import Scope
 from service.ports.catalogue import MediaFilter
@@ -172,26 +172,23 @@ def _media_type(text: str) -> str:
 
 
 def _ref_ids(texts: list[str]) -> tuple[UUID, ...] | None:
-    """The ids that are asked for, each alone or several with commas between them. Raises `BadRequest`."""
+    """The ids that are asked for, each alone or several with commas between them.
+
+    Raises `BadRequest`, `BadName`.
+    """
     if not texts:
         return None
     named = [name for text in texts for name in text.split(",")]
     if len(named) > MAX_REF_IDS:
         raise BadRequest(f"A list names at most {MAX_REF_IDS} ref_ids.")
-    try:
-        return tuple(UUID(name) for name in named)
-    except ValueError as error:
-        raise BadRequest("ref_id is the id of a ref, or several with commas between them.") from error
+    return tuple(parse_ref_id(name) for name in named)
 
 
 def _ref_id(text: str) -> UUID:
     try:
-        ref_id = UUID(text)
-    except ValueError:
-        ref_id = None
-    if ref_id is None or str(ref_id) != text:
-        raise NotFound("There is no such media here.")
-    return ref_id
+        return parse_ref_id(text)
+    except BadName:
+        raise NotFound("There is no such media here.") from None
 
 
 HANDLERS = [

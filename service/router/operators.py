@@ -6,24 +6,29 @@ from http import HTTPStatus
 
 from litestar import Response, delete, get, put
 
-from service.domain.blob import Sha256, parse_sha256
-from service.domain.errors import BadHash, BadName, NotFound
+from service.domain.blob import parse_sha256
+from service.domain.errors import BadName, Forbidden, NotFound
 from service.domain.event import DecisionKind
+from service.domain.hold import parse_reason
 from service.domain.hold_decision import PlaceHold
 from service.domain.workspace import parse_slug
 from service.ports.access import WorkspaceOutcome
 from service.ports.holds import HoldOutcome
 from service.router.answers import Answer, answer, respond, respond_to
-from service.router.intake import HttpRequest, claim_of, read_command, refuse_query
+from service.router.intake import HttpRequest, claim_of, members_as, query_members, read_command, refuse_query
+from service.router.paths import read_sha256
 from service.router.use_cases import UseCases
 from service.schemas.operators import (
     HoldRequest,
     Quota,
+    UseQuery,
     hold_document,
     reasons_document,
     use_document,
     workspace_document,
 )
+
+_NOTHING = "There is nothing under this name."
 
 
 @put("/holds/{sha256:str}", operation="hold.put")
@@ -31,7 +36,7 @@ async def put_hold(request: HttpRequest, use: UseCases, sha256: str) -> Response
     """Keep bytes from being served, taken and removed."""
     actor = await use.callers.operator(request.headers, writes=True)
     name, asked = parse_sha256(sha256), await read_command(request, HoldRequest)
-    command = PlaceHold(name, asked.kind, asked.reason, actor, asked.status)
+    command = PlaceHold(name, asked.kind, parse_reason(asked.reason), actor, asked.status)
     return respond_to(await use.place_hold(command, claim_of(request, _placed, asked)), _placed)
 
 
@@ -47,14 +52,14 @@ async def delete_hold(request: HttpRequest, use: UseCases, sha256: str) -> Respo
 async def get_hold(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
     """The hold on these bytes."""
     await use.callers.operator(request.headers, writes=False)
-    return respond(answer(HTTPStatus.OK, hold_document(await use.get_hold(_read_sha256(sha256)))))
+    return respond(answer(HTTPStatus.OK, hold_document(await use.get_hold(read_sha256(sha256, _NOTHING)))))
 
 
 @get("/blobs/{sha256:str}/why", operation="blob.why")
 async def get_blob_why(request: HttpRequest, use: UseCases, sha256: str) -> Response[bytes]:
     """Why these bytes are still there."""
     workspace = await use.callers.visitor(request.headers, request.headers.get("workspace"))
-    name = _read_sha256(sha256)
+    name = read_sha256(sha256, _NOTHING)
     found = await use.explain_blob(name, workspace)
     return respond(answer(HTTPStatus.OK, reasons_document(name, found, copies=workspace is None)))
 
@@ -65,7 +70,10 @@ async def get_workspace(request: HttpRequest, use: UseCases, slug: str) -> Respo
     is_operator = await use.callers.is_operator(request.headers)
     if not is_operator:
         await use.callers.visitor(request.headers, slug)
-    return respond(answer(HTTPStatus.OK, use_document(await use.get_workspace(_read_slug(slug), physical=is_operator))))
+    physical = members_as(UseQuery, query_members(request)).physical == "true"
+    if physical and not is_operator:
+        raise Forbidden("A share of the store depends on what others hold: it is told to operators alone.")
+    return respond(answer(HTTPStatus.OK, use_document(await use.get_workspace(_read_slug(slug), physical=physical))))
 
 
 @put("/workspaces/{slug:str}", operation="workspace.put")
@@ -89,13 +97,6 @@ def _lifted(_: HoldOutcome) -> Answer:
 def _workspace_put(outcome: WorkspaceOutcome) -> Answer:
     status = HTTPStatus.CREATED if outcome.is_new else HTTPStatus.OK
     return answer(status, workspace_document(outcome.workspace))
-
-
-def _read_sha256(text: str) -> Sha256:
-    try:
-        return parse_sha256(text)
-    except BadHash:
-        raise NotFound("There is nothing under this name.") from None
 
 
 def _read_slug(text: str) -> str:

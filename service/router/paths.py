@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import re
 
+from service.domain.blob import Sha256, parse_sha256
+from service.domain.errors import BadHash, NotFound
+
 _SEGMENT = rb"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9\-._~!$&'()*+,;=:@]+"
 _CANONICAL = re.compile(rb"/(?:%s(?:/%s)*)?" % (_SEGMENT, _SEGMENT))
+
+
+def read_sha256(text: str, absence: str) -> Sha256:
+    """The hash that is read under; raise `NotFound` with the sentence `absence` for any other spelling."""
+    try:
+        return parse_sha256(text)
+    except BadHash:
+        raise NotFound(absence) from None
 
 
 def is_canonical(raw_path: bytes) -> bool:

@@ -48,11 +48,17 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_items: Limit | None = None
 
 
+class UseQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether to count `physical_bytes`, too."""
+
+    physical: Literal["true", "false"] = "false"
+
+
 class Use(msgspec.Struct, frozen=True):
     """What a workspace uses.
 
     `logical_bytes` and `items` are what its quota counts: every blob it holds, at full size. `physical_bytes` is its
-    share of the store, where blobs that several workspaces hold are divided among them; told to operators alone.
+    share of the store, where blobs that several workspaces hold are divided among them; null but to operators who ask.
     """
 
     logical_bytes: int

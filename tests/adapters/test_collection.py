@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
@@ -16,9 +18,8 @@ from service.adapters.postgres.space import PostgresSpace
 from service.application.collect import CLAIM
 from service.domain.errors import NotFound, StorageUnavailable, WrongStore
 from service.domain.event import EventType, HoldingEvent
-from service.ports.storage import StagedObject
+from service.ports.storage import StagedObject, Storage
 from tests.parts.blobs import keys
-from tests.parts.buckets import emptied_bucket, opened
 from tests.parts.collecting import MOMENT, QUARANTINE, Store, Yard, opened_yard
 from tests.parts.ledgers import (
     ACTOR,
@@ -36,17 +37,6 @@ from tests.parts.ledgers import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["filesystem", "s3"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "filesystem":
-        made = FilesystemStorage(tmp_path)
-        await made.aopen()
-        yield made
-    else:
-        async with opened(await emptied_bucket(request.getfixturevalue("seaweed")), tmp_path) as bucket:
-            yield bucket
 
 
 @pytest.fixture
@@ -335,6 +325,76 @@ async def test_one_object_that_cannot_go_does_not_keep_the_others(yard: Yard) ->
 
 
 # --- what was only needed for a while ---------------------------------------------------------------------------------
+
+
+_OURS = "SELECT delete_after > refkeep_now() AS ours FROM objects WHERE key = $1"
+
+
+@dataclass
+class Slow:
+    """A store that takes a second for each removal, by the database's clock and the collector's."""
+
+    yard: Yard
+    seconds: int = 0
+    late: list[str] = field(default_factory=list)
+    one_by_one: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def delete(self, key: str) -> None:
+        async with self.one_by_one:
+            self.seconds += 1
+            await self.yard.advance(MOMENT)
+            [row] = await self.yard.database.fetch(_OURS, key)
+            self.late += [] if row["ours"] else [key]
+            await self.yard.store.delete(key)
+
+    def clock(self) -> float:
+        return float(self.seconds)
+
+
+async def test_no_bytes_are_removed_on_a_claim_that_has_ended(yard: Yard) -> None:
+    """However slow the store is: what there was no time for goes in a later round."""
+    workspace = await yard.ledger.workspace()
+    for _ in range(40):
+        await yard.upload(workspace)
+    await yard.advance(LEASE + MOMENT)
+    await yard.collect()
+    await yard.advance(QUARANTINE + MOMENT)
+    slow = Slow(yard)
+    collect = yard.collector(cast(Storage, slow), slow.clock)
+    first = await collect()
+    assert 0 < first.deleted.count < 40
+    assert len(await keys(yard.store)) == 40 - first.deleted.count
+    await yard.advance(CLAIM + MOMENT)
+    assert (await collect()).deleted.count == 40 - first.deleted.count
+    assert slow.late == []
+    assert await yard.leftovers() == []
+    assert await yard.flaws() == []
+
+
+async def test_a_removal_that_never_ends_is_given_up_with_its_claim(yard: Yard) -> None:
+    workspace = await yard.ledger.workspace()
+    sha256 = await yard.upload(workspace)
+    await yard.ledger.blobs.release(workspace, sha256, ACTOR)
+    await yard.collect()
+    await yard.advance(QUARANTINE + MOMENT)
+
+    class Stuck:
+        ended = False
+
+        async def delete(self, _: str) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self.ended = True
+
+    stuck, ticks = Stuck(), iter([0.0, 19.95])
+    with pytest.raises(StorageUnavailable, match="too long"):
+        await yard.collector(cast(Storage, stuck), lambda: next(ticks))()
+    assert stuck.ended
+    assert len(await keys(yard.store)) == 1
+    await yard.advance(CLAIM + MOMENT)
+    await yard.collect()
+    assert await yard.leftovers() == []
 
 
 async def test_stored_answers_and_old_refusals_are_swept(yard: Yard) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
+import asyncpg
 import pytest
 
 from service.adapters.filesystem.storage import FilesystemStorage
@@ -24,6 +28,9 @@ from service.ports.reasons import ReasonKind
 from service.ports.space import Drift
 from tests.parts.collecting import MOMENT, Yard, opened_yard
 from tests.parts.ledgers import ACTOR, LEASE, attach, book, fresh_workspace, new_hash, opened_database, postgres_ledger
+from tests.parts.postgres import lock_waiters, session
+
+Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 pytestmark = pytest.mark.anyio
 
@@ -111,6 +118,52 @@ async def test_a_wrong_charge_is_drift_and_nothing_else_is(yard: Yard) -> None:
     assert await space.drifted() == []
     await yard.database.fetch("UPDATE workspaces SET used_items = 4 WHERE slug = $1", workspace)
     assert await space.drifted() == [Drift(workspace, 30, 4, 30, 1)]
+
+
+async def test_nobody_waits_for_a_recount_and_what_comes_meanwhile_is_charged(yard: Yard, database_url: str) -> None:
+    space, workspace = PostgresSpace(yard.database), await yard.ledger.workspace()
+    await yard.upload(workspace, b"z" * 30)
+    await yard.database.fetch("UPDATE workspaces SET used_bytes = 7, used_items = 4 WHERE slug = $1", workspace)
+    async with _beside(database_url) as (other, watcher), asyncio.TaskGroup() as tasks, other.transaction():
+        await other.execute("LOCK TABLE holdings IN ACCESS EXCLUSIVE MODE")
+        recounts = [tasks.create_task(space.recount(workspace)) for _ in range(2)]
+        await lock_waiters(watcher, 2)
+        await other.execute("SELECT FROM workspaces WHERE slug = $1 FOR UPDATE NOWAIT", workspace)
+    assert all(recount.done() for recount in recounts)
+    assert await space.drifted() == []
+    await yard.upload(workspace, b"y" * 5)
+    assert await yard.flaws() == []
+
+
+async def test_an_upload_that_ends_while_its_workspace_is_recounted_is_charged_once(
+    yard: Yard, database_url: str
+) -> None:
+    space, workspace = PostgresSpace(yard.database), await yard.ledger.workspace()
+    other_workspace = await yard.ledger.workspace()
+    sha256 = await yard.upload(other_workspace, b"u" * 50)
+    await yard.database.fetch("UPDATE workspaces SET used_bytes = 7, used_items = 1 WHERE slug = $1", workspace)
+    async with _beside(database_url) as (other, watcher), asyncio.TaskGroup() as tasks, other.transaction():
+        await other.execute(_GRANTED_BY_HAND, workspace, bytes.fromhex(sha256))
+        tasks.create_task(space.recount(workspace))
+        await lock_waiters(watcher)  # with its count, which saw nothing of this transaction
+    assert await space.drifted() == []
+    found = await yard.ledger.workspaces.find(workspace)
+    assert found is not None
+    assert (found.used_bytes, found.used_items) == (50, 1)
+
+
+@asynccontextmanager
+async def _beside(dsn: str) -> AsyncIterator[tuple[Session, Session]]:
+    async with session(dsn) as other, session(dsn) as watcher:
+        yield other, watcher
+
+
+_GRANTED_BY_HAND = """
+WITH held AS (
+    INSERT INTO holdings (workspace_id, blob_id, acquired_at, lease_until)
+    SELECT w.id, b.id, refkeep_now(), refkeep_now() FROM workspaces w, blobs b WHERE w.slug = $1 AND b.sha256 = $2)
+UPDATE workspaces SET used_bytes = used_bytes + 50, used_items = used_items + 1 WHERE slug = $1
+"""
 
 
 async def test_a_quota_is_put_once_and_changed_after_that(yard: Yard) -> None:

@@ -33,6 +33,7 @@ from service.ports.feed import EventFilter
 from service.schemas.cursor import Cursor
 from tests.parts.ledgers import ACTOR, Ledger, attach, book, fresh, opened_database, postgres_ledger, release
 from tests.parts.postgres import session
+from tests.telemetry_recorder import recording
 
 pytestmark = pytest.mark.anyio
 
@@ -315,6 +316,12 @@ async def test_a_blocker_is_named_while_events_wait_for_it(database: Database, f
     async with asyncio.timeout(10):
         while (await watched.lag()).waiting:
             pass
+
+
+async def test_an_idle_worker_that_looks_for_lag_writes_no_line_about_it(database: Database) -> None:
+    with recording("info") as recorder:
+        await PostgresFeed(database).lag()
+    assert recorder.lines == []
 
 
 async def test_news_name_the_workspaces_that_have_some(database: Database) -> None:

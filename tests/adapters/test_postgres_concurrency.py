@@ -27,7 +27,7 @@ from tests.parts.ledgers import (
     claim_on,
     fresh_blob,
     new_hash,
-    opened_database,
+    opened_for_a_crowd,
     release,
 )
 
@@ -39,11 +39,8 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module")
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """A connection for everyone, and patience for a slow machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.adapters.postgres.database.ACQUIRE_SECONDS", 60.0)
-        async with opened_database(database_url, CROWD) as database:
-            yield database
+    async with opened_for_a_crowd(database_url, CROWD) as database:
+        yield database
 
 
 async def all_of(calls: Iterable[Awaitable[T]]) -> list[T]:

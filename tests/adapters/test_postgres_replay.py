@@ -18,9 +18,10 @@ from service.adapters.postgres.database import Database
 from service.adapters.postgres.opening import open_database
 from service.application.changes import Command
 from service.domain.blob import MediaInfo, Sha256
-from service.domain.decision import Attach, HoldingState, decide_grant, decide_renewal
+from service.domain.decision import Attach
 from service.domain.errors import RefkeepError
 from service.domain.event import BlobEvent, Event, HoldEvent, HoldingEvent, RefEvent
+from service.domain.holding_decision import HoldingState, decide_grant, decide_renewal
 from service.domain.policy import Visibility
 from service.domain.ref import Labels
 from service.domain.slot import EntityKey

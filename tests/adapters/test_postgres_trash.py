@@ -31,7 +31,7 @@ from tests.parts.ledgers import (
     attach,
     book,
     fresh,
-    opened_database,
+    opened_for_a_crowd,
     postgres_ledger,
     purge,
     ref_of,
@@ -52,11 +52,8 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module")
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """A connection for everyone, and patience for a slow machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.adapters.postgres.database.ACQUIRE_SECONDS", 60.0)
-        async with opened_database(database_url, CROWD) as database:
-            yield database
+    async with opened_for_a_crowd(database_url, CROWD) as database:
+        yield database
 
 
 @pytest.fixture

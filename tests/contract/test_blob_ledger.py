@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 
 from service.domain.blob import MediaInfo, Sha256
-from service.domain.decision import HoldingState, decide_grant, decide_renewal
 from service.domain.errors import BlobInUse, IdempotencyKeyReuse, NotFound, QuotaExceeded, Unavailable
 from service.domain.event import DecisionKind, EventType, HoldingEvent, evolve_holding
+from service.domain.holding_decision import HoldingState, decide_grant, decide_renewal
 from service.ports.blobs import HoldingJudge
 from service.ports.idempotency import Claim, Replay
 from tests.parts.ledgers import (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import chain
+from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
 
 from service.domain.blob import MediaInfo, Sha256
 from service.domain.errors import BadCursor, NotFound
-from service.domain.ref import RefState
+from service.domain.ref import RefState, ResolvedRef
 from service.ports.catalogue import MediaFilter
 from service.schemas.cursor import Cursor
 from tests.parts.ledgers import Ledger, attach, book, new_hash, ref_of, release_ref, restore
@@ -149,3 +150,56 @@ async def test_a_cursor_of_another_list_is_told_from_garbage_by_nobody(ledger: L
     for cursor in ("", live, f"00{bin_}", f"{'f' * 12}-{live}"):
         with pytest.raises(BadCursor):
             await ledger.catalogue.page(workspace, cursor, 1, TRASHED)
+
+
+async def test_every_combination_of_filters_lists_what_fits_and_nothing_else(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a page looks at fewer refs than it would have to: then the next one goes on."""
+    workspace, text = await ledger.workspace(), MediaInfo("text/plain")
+    hashes = [await ledger.hold(workspace), new_hash()]
+    await ledger.publish(workspace, hashes[1], media=text)
+    for number in range(12):
+        ref_id = await made(ledger, workspace, number % 2, ("notes", "pages")[number // 2 % 2], hashes[number % 3 % 2])
+        if number % 5 < 2:
+            await trashed(ledger, workspace, ref_id)
+    everything = {state: await listed(ledger, workspace, MediaFilter(state)) for state in (None, *RefState)}
+    some, named = everything[None][5], tuple(each.ref.ref_id for each in everything[None][3:9])
+    wanted_by_each: list[dict[str, object]] = [
+        {"entity_type": "book"}, {"entity_id": some.ref.entity.id}, {"role": some.ref.role},
+        {"sha256": some.ref.sha256}, {"media_type": "text/*"}, {"ref_ids": named},
+    ]  # fmt: skip
+    for scan in (10_000, 2):
+        monkeypatch.setattr("service.adapters.postgres.catalogue.SCAN", scan)
+        for state in (None, *RefState):
+            for chosen in range(1 << len(wanted_by_each)):
+                asked = dict(
+                    chain.from_iterable(each.items() for n, each in enumerate(wanted_by_each) if chosen >> n & 1)
+                )
+                wanted = MediaFilter(state, **asked)  # type: ignore[arg-type]
+                fitting = [each.ref.ref_id for each in everything[state] if fits(each, asked)]
+                assert [*chain.from_iterable(await pages(ledger, workspace, wanted, 2))] == fitting, wanted
+
+
+async def listed(ledger: Ledger, workspace: str, wanted: MediaFilter) -> list[ResolvedRef]:
+    return [*(await ledger.catalogue.page(workspace, None, 500, wanted)).items]
+
+
+def fits(resolved: ResolvedRef, asked: dict[str, object]) -> bool:
+    ref = resolved.ref
+    has = {"entity_type": ref.entity.type, "entity_id": ref.entity.id, "role": ref.role, "sha256": ref.sha256}
+    return (
+        all(has[name] == asked[name] for name in has if name in asked)
+        and ("media_type" not in asked or resolved.blob.media.media_type.startswith("text/"))
+        and ("ref_ids" not in asked or ref.ref_id in cast("tuple[UUID, ...]", asked["ref_ids"]))
+    )
+
+
+async def test_a_workspace_of_many_kinds_is_listed_all_the_same(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = await ledger.workspace()
+    refs = [await made(ledger, workspace, number % 2, ("notes", "pages")[number % 2]) for number in range(6)]
+    monkeypatch.setattr("service.adapters.postgres.walks.MOST_KINDS", 1)
+    assert await ids(ledger, workspace, MediaFilter(RefState.LIVE, role="notes")) == refs[4::-2]
+    assert await ids(ledger, workspace, MediaFilter(RefState.LIVE, entity_id="1")) == refs[5::-2]

@@ -18,6 +18,7 @@ from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.refs import PostgresRefs
+from service.adapters.postgres.snapshot import PostgresSnapshot
 from service.adapters.postgres.trash import PostgresTrash
 from service.application.changes import Command, Rules
 from service.application.lifetimes import Lifetimes
@@ -48,6 +49,7 @@ class Operations:
     world: World
     rng: random.Random
     middle: str = ""
+    latest: str = ""
     middle_of_media: str | None = None
     pid: int = 0
 
@@ -56,6 +58,7 @@ class Operations:
         entity = self.world.entities // 4 * 2
         events = await PostgresFeed(self.database).page(LARGE, None, 1, self._of(entity))
         self.middle = events.next_cursor
+        self.latest = await PostgresFeed(self.database).edge()
         self.middle_of_media = f"{ref_id(entity, 0).hex}"
 
     async def process(self) -> int:
@@ -78,10 +81,23 @@ class Operations:
             "feed, middle": lambda: self.feed(self.middle, EventFilter()),
             "feed of an entity": lambda: self.feed(None, self._of(self.entity())),
             "refs of an entity": lambda: PostgresRefs(self.database).of_entity(self.key(self.entity())),
+            "feed of a ref": lambda: self.feed(None, EventFilter(ref_id=ref_id(self.entity(), 0))),
+            "feed, news": lambda: PostgresFeed(self.database).news(self.latest),
+            "feed, its lag": lambda: PostgresFeed(self.database).lag(),
+            "snapshot, first page": lambda: PostgresSnapshot(self.database).page(LARGE, None, PAGE),
+            "snapshot, middle": lambda: PostgresSnapshot(self.database).page(LARGE, self.key(self.entity()), PAGE),
             "media, first page": lambda: self.media(None, MediaFilter(RefState.LIVE)),
             "media, middle": lambda: self.media(self.middle_of_media, MediaFilter(RefState.LIVE)),
             "recycle bin": lambda: self.media(None, MediaFilter(RefState.TRASHED)),
             "media of a blob": lambda: self.media(None, MediaFilter(None, sha256=self.blob())),
+            "media, live and trashed": lambda: self.media(None, MediaFilter(None)),
+            "media of a kind": lambda: self.media(None, MediaFilter(RefState.LIVE, self._type(), role=ROLE)),
+            "media of a role": lambda: self.media(None, MediaFilter(RefState.LIVE, role=ROLE)),
+            "media of an absent type": lambda: self.media(None, MediaFilter(RefState.LIVE, media_type="video/*")),
+            "media of an entity": lambda: self.media(None, self._media_of(None)),
+            "recycle bin of a kind": lambda: self.media(None, MediaFilter(RefState.TRASHED, self._type(), role=ROLE)),
+            "recycle bin of an entity": lambda: self.media(None, self._media_of(RefState.TRASHED)),
+            "recycle bin of a blob": lambda: self.media(None, MediaFilter(RefState.TRASHED, sha256=self.blob())),
             "refs of a blob": lambda: PostgresRefs(self.database).of_blob(LARGE, self.blob()),
             "why": lambda: PostgresReasons(self.database).of_blob(self.blob(), LARGE),
             "why, of all workspaces": lambda: PostgresReasons(self.database).of_blob(self.blob(), None),
@@ -141,6 +157,13 @@ class Operations:
     async def media(self, after: str | None, wanted: MediaFilter) -> None:
         """A page."""
         await PostgresCatalogue(self.database).page(LARGE, after, PAGE, wanted)
+
+    def _media_of(self, state: RefState | None) -> MediaFilter:
+        key = self.key(self.entity())
+        return MediaFilter(state, key.type, key.id)
+
+    def _type(self) -> str:
+        return self.key(0).type
 
     def _of(self, entity: int) -> EventFilter:
         key = self.key(entity)

@@ -12,6 +12,7 @@ from tests.parts.wire import bearer, exchange, head
 
 COVER = "/refs/book/42/cover"
 NAME = "ab" * 32
+REF_ID = "0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b"
 
 NO_HASHES = ["AB" * 32, "ab" * 31, "ab" * 33, "g" * 64, "ab" * 31 + "aB"]
 
@@ -58,7 +59,9 @@ def test_a_name_outside_its_alphabet_is_absent_when_read(acme: Caller, path: str
     problem(acme.http.get(f"/refs/{path}"), 404, "not-found")
 
 
-@pytest.mark.parametrize("ref_id", ["1", "not-a-uuid", "01890A5D-AC96-774B-BCCE-B302099A8057", "0" * 32, "%7B%7D"])
+@pytest.mark.parametrize(
+    "ref_id", ["1", "not-a-uuid", "01890A5D-AC96-774B-BCCE-B302099A8057", "0" * 32, "%7B%7D", REF_ID.replace("-", "")]
+)
 def test_what_is_no_ref_id_is_absent(acme: Caller, ref_id: str) -> None:
     problem(acme.http.get(f"/media/{ref_id}"), 404, "not-found")
     problem(acme.http.get(f"/media/{ref_id}/file"), 404, "not-found")
@@ -163,6 +166,10 @@ BAD_QUERIES = [
     "&",
     "colour=red",
     "ref_id=7",
+    f"ref_id={{{REF_ID}}}",
+    f"ref_id=urn:uuid:{REF_ID}",
+    f"ref_id={REF_ID.replace('-', '')}",
+    f"ref_id={REF_ID.upper()}",
     "entity_id=%00",
     "entity_type=%00",
     "decision=%00",

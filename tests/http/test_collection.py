@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
@@ -11,7 +12,8 @@ import pytest
 from tests.parts.blobs import files_under
 from tests.parts.caller import sha256_of
 from tests.parts.fresh import fresh_text
-from tests.parts.service import Refkeep, Yard, eventually, run_command
+from tests.parts.postgres import session
+from tests.parts.service import Done, Refkeep, Yard, eventually, run_command
 
 BRIEFLY = {"ORPHAN_RETENTION": "1ms", "QUARANTINE": "1ms", "GC_INTERVAL": "50ms"}
 
@@ -98,3 +100,51 @@ def test_a_wrong_folder_is_told_and_nothing_is_collected(waste: Refkeep) -> None
     assert "not the right one" in err
     assert "no sentinel" in gc(waste, "status")[1]
     assert json.loads(gc(waste, "plan", "--json")[1])["release"]["count"] == 3
+
+
+def everything(service: Refkeep) -> tuple[set[str], list[str]]:
+    """The files of the store, and every row of every table but the statistics of Postgres."""
+    return files_under(service.data_dir / "blobs" / "objects"), asyncio.run(_rows(str(service.database_url)))
+
+
+async def _rows(url: str) -> list[str]:
+    async with session(url) as connection:
+        tables = await connection.fetch("SELECT relname FROM pg_stat_user_tables ORDER BY relname")
+        return [str(await connection.fetch(f"SELECT xmin, * FROM {table['relname']}")) for table in tables]
+
+
+def test_a_look_at_what_is_due_writes_nothing_to_database_or_store(yard: Yard) -> None:
+    """Also before anything was ever collected, and while the fence lags."""
+    with yard.postgres.database() as url, yard.running(DATABASE_URL=url, READ_ONLY="true") as service:
+        before = everything(service)
+        for words in (("gc", "status"), ("gc", "plan"), ("gc", "run", "--dry-run"), ("fsck", "--dry-run")):
+            assert run_here(service, *words).status == 0
+            assert everything(service) == before, words
+        assert run_here(service, "fsck", "--adopt", "--dry-run").status == 0
+        assert everything(service) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "gc run",
+        "fsck",
+        "fsck --adopt",
+        "fsck --repair-quota",
+        "scrub",
+        "events drop --before 1d",
+        "keys create --name x --workspace acme",
+        "keys revoke x",
+        "workspaces create x",
+    ],
+)
+def test_a_command_that_writes_does_not_where_nothing_may_be_written(waste: Refkeep, words: str) -> None:
+    before = everything(waste)
+    done = run_here(waste, *words.split(), READ_ONLY="true")
+    assert (done.status, done.stdout) == (5, "")
+    assert done.stderr == "Error: Nothing was changed: REFKEEP_READ_ONLY is set.\n"
+    assert everything(waste) == before
+
+
+def run_here(service: Refkeep, *words: str, **settings: object) -> Done:
+    return run_command(*words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url, **settings)

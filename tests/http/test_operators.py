@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from tests.parts.fresh import fresh_text
 from tests.parts.service import Refkeep, command_here, run_command
 from tests.parts.wire import bearer, connected, head
 
+NEVER_SENT = "ac" * 32
 LEGAL = {"kind": "legal", "reason": "Order 4711"}
 
 
@@ -147,6 +149,22 @@ def test_a_bad_hold_is_a_clear_problem(operator: Caller, body: Any) -> None:
     problem(operator.http.put(f"/holds/{'ab' * 32}", json=body), 400, "bad-request")
 
 
+@pytest.mark.parametrize(
+    "reason", ["  ", "\u2003\t", "Order\n4711", "Order \x00", "\x1b[31mOrder", "Order \x85", "\ud800"]
+)
+def test_a_hold_has_a_reason_that_can_be_read(operator: Caller, reason: str) -> None:
+    body = json.dumps({**LEGAL, "reason": reason}).encode()
+    answer = operator.http.put(f"/holds/{NEVER_SENT}", content=body, headers={"content-type": "application/json"})
+    problem(answer, 400, "bad-request")
+    problem(operator.http.get(f"/holds/{NEVER_SENT}"), 404, "not-found")
+
+
+def test_a_reason_is_kept_without_the_space_around_it(operator: Caller, acme: Caller) -> None:
+    name = acme.upload(fresh_text())
+    placed = operator.http.put(f"/holds/{name}", json={**LEGAL, "reason": "  Order 4711, «Zürich»  "})
+    assert placed.json()["reason"] == "Order 4711, «Zürich»"
+
+
 def test_holds_are_for_operators_alone(acme: Caller, anyone: Caller, service: Refkeep) -> None:
     admin = service.caller("read", "write", "admin")
     path = f"/holds/{'ab' * 32}"
@@ -218,9 +236,22 @@ def test_a_workspace_sees_its_quota_and_what_is_charged(acme: Caller, globex: Ca
     mine = globex.http.get(path).json()
     assert (mine["slug"], mine["quota"]) == (globex.workspace, quota)
     assert mine["used"] == {"logical_bytes": 1500, "items": 2, "physical_bytes": None}
-    assert operator.http.get(path).json()["used"]["physical_bytes"] == 1000
+    assert operator.http.get(path).json() == changed.json() | {"used": mine["used"]}
+    shared = operator.http.get(path, params={"physical": "true"}).json()["used"]
+    assert shared == mine["used"] | {"physical_bytes": 1000}
+    problem(globex.http.get(path, params={"physical": "true"}), 403, "forbidden")
+    for query in ({"physical": "1"}, {"physical": ""}, {"logical": "true"}):
+        problem(operator.http.get(path, params=query), 400, "bad-request")
     problem(globex.http.post("/blobs", content=fresh_text(501)), 507, "quota-exceeded")
     assert globex.http.post("/blobs", content=fresh_text(500)).status_code == 201
+
+
+def test_a_share_of_the_store_is_counted_only_for_who_asks(acme: Caller, operator: Caller, service: Refkeep) -> None:
+    acme.upload(fresh_text())
+    path = f"/workspaces/{acme.workspace}"
+    quiet = [operator.http.get(path), operator.http.put(path, json={"max_items": 7}), operator.http.get(path)]
+    assert [answer.json()["used"]["physical_bytes"] for answer in quiet] == [None] * 3
+    assert quiet[1].json() == quiet[2].json()
 
 
 def test_a_quota_below_the_use_removes_nothing(acme: Caller, operator: Caller) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
+from time import monotonic
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.memory.storage import MemoryStorage
@@ -61,7 +62,7 @@ class Yard:
     ledger: Ledger
     ahead: timedelta = timedelta()
 
-    def collector(self, storage: Storage | None = None) -> Collect:
+    def collector(self, storage: Storage | None = None, clock: Callable[[], float] = monotonic) -> Collect:
         """A collector of its own, as another replica has it."""
         return Collect(
             GuardStore(PostgresSentinel(self.database), self.store),
@@ -71,6 +72,7 @@ class Yard:
             self.store,
             PurgeDue(PostgresTrash(self.database)),
             QUARANTINE,
+            clock,
         )
 
     async def advance(self, by: timedelta) -> None:

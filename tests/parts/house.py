@@ -24,7 +24,7 @@ from service.domain.event import Event
 from service.ports.blobs import Published
 from service.ports.storage import StagedObject
 from tests.parts.blobs import files_under, get, keys
-from tests.parts.ledgers import ACTOR, POLICIES, Ledger, attach, book, memory_ledger
+from tests.parts.ledgers import ACTOR, RULES, Ledger, attach, book, memory_ledger
 
 LIFETIMES = Lifetimes()
 
@@ -88,7 +88,7 @@ class House:
         named = {"storage": self.storage, "objects": self.ledger.objects, "blobs": self.ledger.blobs, **parts}
         prober = named.pop("prober", SignedProber())
         self.upload = UploadBlob(prober=prober, lifetimes=LIFETIMES, **named)
-        self.attach = AttachBlob(self.ledger.refs, POLICIES, LIFETIMES)
+        self.attach = AttachBlob(self.ledger.refs, RULES)
         self.attach_bytes = AttachBytes(self.upload, self.attach)
 
     async def open(self, max_bytes: int | None = None) -> House:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from itertools import count
 from uuid import UUID
 
+import pytest
 from uuid_utils.compat import uuid7
 
 from service.adapters.memory.access import MemoryKeys, MemoryWorkspaces
@@ -32,14 +33,9 @@ from service.application.lifetimes import Lifetimes
 from service.application.purge_due import PurgeDue
 from service.domain.arrangement import ReleaseAll, Reorder
 from service.domain.blob import Blob, MediaInfo, Sha256
-from service.domain.decision import (
-    Attach,
-    Expectation,
-    HoldingState,
-    Release,
-    decide_hold,
-)
+from service.domain.decision import Attach, Expectation, Release
 from service.domain.event import Actor, BlobEvent, Event, HoldEvent, HoldingEvent, RefEvent
+from service.domain.holding_decision import HoldingState, decide_arrival
 from service.domain.lifecycle import Purge, ReleaseRef, Restore, Revise, Revision
 from service.domain.policy import Cardinality, Policies, Policy, Visibility
 from service.domain.ref import Labels, Ref
@@ -200,6 +196,15 @@ async def set_clock_ahead(database: Database, by: timedelta) -> None:
 
 
 @asynccontextmanager
+async def opened_for_a_crowd(dsn: str, crowd: int) -> AsyncIterator[Database]:
+    """A connection for everyone, and patience for a slow machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.adapters.postgres.database.ACQUIRE_SECONDS", 60.0)
+        async with opened_database(dsn, crowd) as database:
+            yield database
+
+
+@asynccontextmanager
 async def opened_ledger(dsn: str, pool_size: int = 4) -> AsyncIterator[Ledger]:
     """The ledgers of a migrated database; its clock goes right again afterwards."""
     async with opened_database(dsn, pool_size) as database:
@@ -302,7 +307,7 @@ def holding_judge(workspace: str, sha256: Sha256, size: int = 10) -> HoldingJudg
     """Bytes that arrived whole."""
 
     def judge(state: HoldingState) -> HoldingEvent:
-        return decide_hold(state, workspace, sha256, size, LEASE, ACTOR)
+        return decide_arrival(state, workspace, sha256, size, LEASE, ACTOR)
 
     return judge
 

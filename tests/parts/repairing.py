@@ -29,7 +29,7 @@ from service.ports.adoption import Adoption
 from service.ports.storage import ByteStream, StagedObject, Storage, StoredObject
 from tests.parts.blobs import key_for
 from tests.parts.collecting import QUARANTINE, PlainProber, Store, Yard
-from tests.parts.ledgers import LEASE
+from tests.parts.ledgers import LEASE, attach, book
 
 AT_ONCE = Check(timedelta())
 ALL = Budget()
@@ -169,3 +169,13 @@ class Between:
 
 def _silent(_: float) -> None:
     """Nobody watches."""
+
+
+async def filled(shop: Workshop, count: int = 6) -> tuple[str, list[Sha256]]:
+    """A workspace with blobs, half of them used by refs, and a guard that has seen its store."""
+    await shop.guard()()
+    workspace = await shop.yard.ledger.workspace()
+    hashes = [await shop.yard.upload(workspace) for _ in range(count)]
+    for number, sha256 in enumerate(hashes[: count // 2]):
+        await shop.yard.ledger.attach(attach(book(workspace, number), "cover", sha256, 0))
+    return workspace, hashes

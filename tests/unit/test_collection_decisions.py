@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from service.domain.blob import Sha256
 from service.domain.collection import COLLECTOR, BlobReview, HoldingReview, Verdict, judge_blob, judge_holding
-from service.domain.decision import HoldingState, decide_hold, decide_renewal
 from service.domain.errors import BadName, NotFound, OnHold
 from service.domain.event import Actor, DecisionKind, Event, EventType, HoldEvent, HoldingEvent, evolve_holding
 from service.domain.hold import Hold, HoldKind
 from service.domain.hold_decision import HoldState, PlaceHold, copy_for, decide_lift, decide_place
+from service.domain.holding_decision import HoldingState, decide_arrival, decide_renewal
 from service.domain.ref import Holding
 from service.domain.workspace import parse_slug
 from service.ports.collection import Amount, Plan
@@ -91,7 +91,7 @@ def test_a_copy_for_a_workspace_lacks_the_reason() -> None:
 def test_bytes_on_hold_are_neither_taken_nor_renewed() -> None:
     state = HoldingState(HOLDING.lease_until, HOLDING, 10, on_hold=True)
     with pytest.raises(OnHold):
-        decide_hold(state, "demo", NAME, 10, timedelta(days=7), OPERATOR)
+        decide_arrival(state, "demo", NAME, 10, timedelta(days=7), OPERATOR)
     with pytest.raises(OnHold):
         decide_renewal(state, timedelta(days=7), OPERATOR, always=True)
     assert decide_renewal(state, timedelta(days=7), OPERATOR) is None

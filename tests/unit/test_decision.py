@@ -16,19 +16,15 @@ from service.domain.decision import (
     Attach,
     Decision,
     Expectation,
-    HoldingState,
     Release,
     RoleState,
     decide_attach,
-    decide_grant,
-    decide_hold,
     decide_release,
-    decide_renewal,
     reject,
-    standing_look,
 )
 from service.domain.errors import PreconditionRequired, QuotaExceeded, RefkeepError, VersionConflict
 from service.domain.event import Actor, DecisionKind, EntityState, EventType, RefEvent, evolve
+from service.domain.holding_decision import HoldingState, decide_arrival, decide_grant, decide_renewal, standing_look
 from service.domain.policy import Cardinality, Policies, Policy, Visibility
 from service.domain.ref import Holding, Labels, Ref, RefState
 from service.domain.slot import EntityKey
@@ -272,14 +268,14 @@ def test_a_release_at_another_version_is_a_conflict(role: str) -> None:
 
 
 def test_bytes_that_arrive_are_a_holding() -> None:
-    event = decide_hold(HoldingState(NOW, None), "demo", NEW, 9, LEASE, ACTOR)
+    event = decide_arrival(HoldingState(NOW, None), "demo", NEW, 9, LEASE, ACTOR)
     assert (event.type, event.decision, event.time) == (EventType.HOLDING_ACQUIRED, DecisionKind.INSERT, NOW)
     assert event.holding == Holding("demo", NEW, 9, NOW, NOW + LEASE)
 
 
 @pytest.mark.parametrize(("lease", "until"), [(LEASE, NOW + LEASE), (timedelta(hours=1), HOLDING.lease_until)])
 def test_bytes_that_arrive_again_renew_the_lease_and_never_shorten_it(lease: timedelta, until: datetime) -> None:
-    event = decide_hold(HoldingState(NOW, HOLDING), "demo", OLD, 7, lease, ACTOR)
+    event = decide_arrival(HoldingState(NOW, HOLDING), "demo", OLD, 7, lease, ACTOR)
     assert event.decision is DecisionKind.DUPLICATE
     assert event.holding == replace(HOLDING, lease_until=until)
 
@@ -308,7 +304,7 @@ def test_a_question_renews_a_lease_that_grows_by_a_hundredth(age: timedelta, *, 
 def test_a_grant_needs_a_blob() -> None:
     assert decide_grant(HoldingState(NOW, None), "demo", NEW, LEASE, ACTOR) is None
     event = decide_grant(HoldingState(NOW, None, 9), "demo", NEW, LEASE, ACTOR)
-    assert event == decide_hold(HoldingState(NOW, None), "demo", NEW, 9, LEASE, ACTOR)
+    assert event == decide_arrival(HoldingState(NOW, None), "demo", NEW, 9, LEASE, ACTOR)
 
 
 @pytest.mark.parametrize(

@@ -111,3 +111,19 @@ async def test_the_wrong_store_is_told_whatever_the_fence_says(found: bytes | No
     with pytest.raises(WrongStore):
         await GuardStore(Ledger(), notes)()
     assert notes.written == []
+
+
+@pytest.mark.parametrize("notes", [{}, {"sentinel": b"ours"}])
+async def test_a_look_writes_nothing(notes: dict[str, bytes]) -> None:
+    known = Sentinel("ours", placed=False, lags=True)
+    ledger, kept = Ledger(known), Notes(dict(notes))
+    guard = GuardStore(ledger, kept)
+    assert [await guard.look(), await guard.look_for_own()] == [known, known]
+    assert (ledger.known, kept.kept, kept.written) == (known, notes, [])
+
+
+async def test_a_look_tells_the_wrong_store_and_a_restored_database() -> None:
+    with pytest.raises(WrongStore):
+        await GuardStore(Ledger(), Notes({"sentinel": b"theirs"})).look()
+    with pytest.raises(BehindFence):
+        await GuardStore(Ledger(Sentinel("ours", placed=True, moved=True)), Notes()).look()

@@ -415,3 +415,18 @@ def test_what_is_no_secret_stays(text: str) -> None:
 def test_before_any_set_up_records_cost_no_error() -> None:
     assert outlets().tracer is not None
     observe("media.get", layer="usecase").finish()
+
+
+async def test_a_routine_writes_its_line_at_debug_and_its_errors_as_ever(recorder: Recorder) -> None:
+    @observed("events.lag", layer="repo", routine=True)
+    async def call(*, fails: bool) -> None:
+        if fails:
+            raise StorageUnavailable("It does not answer.")
+
+    await call(fails=False)
+    with pytest.raises(StorageUnavailable):
+        await call(fails=True)
+    levels = [(line["level"], line["outcome"]) for line in recorder.lines]
+    assert levels == [("debug", "success"), ("error", "error")]
+    points = recorder.points("db.client.operation.duration")
+    assert sorted(("error.type" in point.attributes, point.count) for point in points) == [(False, 1), (True, 1)]

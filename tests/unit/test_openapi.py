@@ -30,7 +30,7 @@ from service.router.media import MediaQuery
 from service.router.openapi.components import DOCUMENTS, problem_name
 from service.router.openapi.document import build_document
 from service.router.problems import PROBLEMS, problem_answer
-from service.schemas import requests
+from service.schemas import operators, requests
 from service.schemas.batch import Operation
 from service.schemas.requests import AttachFields, ListQuery
 
@@ -64,6 +64,7 @@ QUERIES: dict[str, type[msgspec.Struct]] = {
     "get_role_refs": ListQuery,
     "get_media_list": MediaQuery,
     "post_ref": AttachFields,
+    "get_workspace": operators.UseQuery,
 }
 DELIVERY = (BlobRoute(None), MediaRoute(None))
 
@@ -227,9 +228,8 @@ def test_query_parameters_are_those_that_are_read() -> None:
 
 
 def test_every_shape_of_a_query_is_among_them() -> None:
-    shapes = {
-        shape for module in (media, feed, requests) for name, shape in vars(module).items() if name.endswith("Query")
-    }
+    members = [member for module in (media, feed, requests, operators) for member in vars(module).items()]
+    shapes = {shape for name, shape in members if name.endswith("Query")}
     assert shapes == set(QUERIES.values()) - {AttachFields}
 
 

@@ -20,7 +20,15 @@ from service.telemetry.sdk import WORKER
 from tests.telemetry_recorder import recording
 
 ROOT = Path(__file__).parents[2]
-CONTRACT: dict[str, Any] = json.loads((ROOT / "contracts/telemetry.json").read_text())
+
+
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; the parser would keep the last of two members of one name."""
+    assert len(dict(pairs)) == len(pairs), f"a name twice among {[name for name, _ in pairs]}"
+    return dict(pairs)
+
+
+CONTRACT: dict[str, Any] = json.loads((ROOT / "contracts/telemetry.json").read_text(), object_pairs_hook=unique_members)
 
 
 def error_classes(start: type[errors.RefkeepError] = errors.RefkeepError) -> Iterator[type[errors.RefkeepError]]:
@@ -39,6 +47,20 @@ def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
 
 def text(node: ast.expr | None) -> str | None:
     return str(node.value) if isinstance(node, ast.Constant) else None
+
+
+def test_every_list_of_the_contract_has_each_name_once() -> None:
+    lists = [*walk(CONTRACT)]
+    assert len(lists) > 10
+    assert [found for found in lists if len(set(found)) < len(found)] == []
+
+
+def walk(part: Any) -> Iterator[list[Any]]:
+    if isinstance(part, list):
+        yield part
+    elif isinstance(part, dict):
+        for inner in part.values():
+            yield from walk(inner)
 
 
 def test_layers_outcomes_and_events_are_the_contracts() -> None:

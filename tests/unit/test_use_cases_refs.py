@@ -44,6 +44,7 @@ from tests.parts.house import LIFETIMES, FailingStorage, House, Sent, Stepped, S
 from tests.parts.ledgers import (
     ACTOR,
     POLICIES,
+    RULES,
     attach,
     blob_claim_on,
     book,
@@ -68,7 +69,7 @@ def limit_cover(house: House, **limits: Any) -> None:
     """Another policy for covers."""
     cover, *others = POLICIES.items
     policies = Policies((replace(cover, **limits), *others))
-    house.attach = replace(house.attach, policies=policies)
+    house.attach = replace(house.attach, rules=replace(RULES, policies=policies))
     house.attach_bytes = replace(house.attach_bytes, attach=house.attach)
 
 
@@ -199,7 +200,7 @@ async def test_of_many_who_send_the_same_bytes_to_one_slot_one_inserts(house: Ho
 
 async def test_a_blob_is_attached_and_released(house: House) -> None:
     sha256 = fresh_blob(await house.upload(house.sent(PICTURE))).blob.sha256
-    let_go = ReleaseSlot(house.ledger.refs, POLICIES, LIFETIMES)
+    let_go = ReleaseSlot(house.ledger.refs, RULES)
     put: Attach = attach(book(house.workspace), "cover", sha256, 0)
     made = fresh(await house.attach(put))
     gone = fresh(await let_go(release(put.entity, "cover", 0)))
@@ -216,11 +217,11 @@ async def test_a_refused_attach_is_raised(house: House) -> None:
     with pytest.raises(PreconditionRequired):
         sha256 = await house.ledger.hold(house.workspace)
         await house.attach(attach(book(house.workspace), "pages", sha256))
-        await ReleaseSlot(house.ledger.refs, POLICIES, LIFETIMES)(release(book(house.workspace), "pages", 0))
+        await ReleaseSlot(house.ledger.refs, RULES)(release(book(house.workspace), "pages", 0))
 
 
 async def test_a_repeated_attach_and_release_get_their_first_answers(house: House) -> None:
-    sha256, let_go = await house.ledger.hold(house.workspace), ReleaseSlot(house.ledger.refs, POLICIES, LIFETIMES)
+    sha256, let_go = await house.ledger.hold(house.workspace), ReleaseSlot(house.ledger.refs, RULES)
     put, gone = attach(book(house.workspace), "cover", sha256, 0), release(book(house.workspace), "cover", 0)
     first, second = await house.attach(put, claim_on("put")), await let_go(gone, claim_on("release"))
     assert await house.attach(put, claim_on("put")) == Replay(claim_on("put").render(fresh(first)))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from service.adapters.memory.database import MemoryDatabase, ObjectState
 from service.domain.blob import Blob, MediaInfo, Sha256
-from service.domain.decision import HoldingState, standing_look
 from service.domain.errors import BlobInUse, NotFound, Unavailable
 from service.domain.event import Actor, DecisionKind, EventType, HoldingEvent
+from service.domain.holding_decision import HoldingState, standing_look
 from service.ports.blobs import BlobOutcome, HoldingJudge, Published
 from service.ports.idempotency import Claim, Replay
 from service.ports.objects import Reservation

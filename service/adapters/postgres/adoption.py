@@ -10,8 +10,8 @@ from service.adapters.postgres.database import Connection, Database, Row
 from service.adapters.postgres.healing import MAKE_LIVE, heal, is_marked
 from service.adapters.postgres.locks import blob_lock
 from service.adapters.postgres.log import INSERT_EVENT, PLACE, event_columns, event_place
-from service.domain.decision import HoldingState
 from service.domain.event import HoldingEvent
+from service.domain.holding_decision import HoldingState
 from service.observability import observed
 from service.ports.adoption import Adopted, Stray
 from service.ports.blobs import HoldingJudge

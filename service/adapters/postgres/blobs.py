@@ -15,9 +15,9 @@ from service.adapters.postgres.locks import lock_of
 from service.adapters.postgres.log import PLACE, WRITE, event_columns, event_place
 from service.adapters.postgres.rows import BLOB_COLUMNS, to_blob, to_holding
 from service.domain.blob import Blob, MediaInfo, Sha256
-from service.domain.decision import HoldingState, standing_look
 from service.domain.errors import BlobInUse, NotFound, QuotaExceeded, Unavailable
 from service.domain.event import Actor, DecisionKind, EventType, HoldingEvent
+from service.domain.holding_decision import HoldingState, standing_look
 from service.observability import observed
 from service.ports.blobs import BlobOutcome, HoldingJudge, Published
 from service.ports.idempotency import Claim, Replay

@@ -1,21 +1,44 @@
-"""Lists of refs on Postgres: a page goes on after the last ref of the one before, on an index."""
+"""Lists of refs on Postgres: a page goes on after the last ref of the one before, along an index in its order."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from uuid import UUID
 
-from service.adapters.postgres.database import Database
+from service.adapters.postgres.database import Database, Row
 from service.adapters.postgres.rows import RESOLVED_REFS, to_resolved_ref
-from service.domain.blob import Sha256
-from service.domain.errors import NotFound
+from service.adapters.postgres.walks import Walk, walk_of
 from service.domain.ref import RefState
 from service.observability import observed
 from service.ports.catalogue import MediaFilter, MediaPage
 from service.schemas.media_cursor import MediaCursor
 
-_BEYOND = UUID(int=2**128 - 1)
-_WHOLE_LISTS = (MediaFilter(), MediaFilter(RefState.LIVE))
+SCAN = 2000
+"""How many refs a page looks at for those that fit where no index begins with all that is asked for."""
+
+_LAST_ID, _LAST_TIME = UUID(int=2**128 - 1), datetime(9999, 1, 1, tzinfo=UTC)
+_TYPES = {"blob_id": "bigint"}
+
+# Ranges of whole rows, not equalities: where those leave the order to the ids alone, Postgres may take the primary key
+# and look for the refs of a workspace among those of all others. Limits are no parameters: a plan that knows how few
+# rows are wanted reads an index in its order.
+_STRETCH = """SELECT found.* FROM {beginnings} CROSS JOIN LATERAL (
+    SELECT r.* FROM refs r
+    WHERE ({prefix}) >= ({values}) AND ({prefix}, {tail}) < ({values}, {after}){trash}
+    ORDER BY {order} LIMIT {scan}) AS found
+ORDER BY {newest} LIMIT {scan}"""
+_NAMED = "SELECT r.* FROM refs r WHERE r.workspace_id = $1 AND r.id = ANY ({ids}::uuid[])"
+_PAGE = f"""
+WITH stretch AS MATERIALIZED ({{stretch}}),
+last AS (
+    SELECT trashed_at AS last_trashed_at, id AS last_id, (SELECT count(*) FROM stretch) AS scanned
+    FROM stretch ORDER BY {{oldest}} LIMIT 1),
+page AS (SELECT r.* FROM stretch r WHERE {{rest}} ORDER BY {{newest}} LIMIT {{limit}})
+SELECT last.*, shown.* FROM last LEFT JOIN (
+    {RESOLVED_REFS.replace("FROM refs r", "FROM page r")}) AS shown ON true
+ORDER BY {{newest}}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,77 +50,108 @@ class PostgresCatalogue:
     @observed("catalogue.page", layer="repo", span_name="SELECT refs")
     async def page(self, workspace: str, after: str | None, limit: int, wanted: MediaFilter) -> MediaPage:
         """See the port: one row more than asked for says whether there is another page."""
-        workspace_id = await self.database.workspace_id(workspace)
-        if workspace_id is None:
-            raise NotFound(f"There is no workspace {workspace}.")
+        workspace_id = await self.database.require_workspace_id(workspace)
         by_trashed_at = wanted.state is RefState.TRASHED
         cursor = None if after is None else MediaCursor.parse(after, by_trashed_at=by_trashed_at)
-        where = _where(workspace_id, wanted, cursor)
-        order = "r.trashed_at DESC, r.id DESC" if by_trashed_at else "r.workspace_id DESC, r.id DESC"
-        # The limit is no parameter: a plan that knows how few rows are wanted reads an index in its order.
-        query = f"{RESOLVED_REFS} WHERE {where} ORDER BY {order} LIMIT {limit + 1:d}"
-        rows = await self.database.fetch(query, *where.parameters)
-        items = tuple(to_resolved_ref(row) for row in rows[:limit])
-        more = len(rows) > limit
-        return MediaPage(items, str(MediaCursor.of(items[-1].ref, by_trashed_at=by_trashed_at)) if more else None)
+        query = _Query(by_trashed_at, cursor, limit + 1, [workspace_id])
+        if wanted.ref_ids is None:
+            query.go_along(await walk_of(self.database, workspace_id, wanted))
+        else:
+            query.look_at(wanted.ref_ids, replace(wanted, ref_ids=None))
+        return query.page_of(await self.database.fetch(str(query), *query.parameters))
 
 
 @dataclass(slots=True)
-class _Where:
-    """Conditions that must all hold: only those asked for are there, so that each list has a plan of its own."""
+class _Query:
+    """The statement of one page and one ref more, `limit` together: each list has a plan of its own."""
 
-    conditions: list[str] = field(default_factory=list)
-    parameters: list[object] = field(default_factory=list)
+    by_trashed_at: bool
+    cursor: MediaCursor | None
+    limit: int
+    parameters: list[object]
+    scan: int | None = None
+    stretch: str = ""
+    rest: list[str] = field(default_factory=lambda: ["true"])
 
-    def add(self, condition: str, *parameters: object) -> None:
-        """`condition` has `{}` for each of its parameters; it is left out when the first is None."""
-        if parameters[0] is not None:
-            numbers = range(len(self.parameters) + 1, len(self.parameters) + len(parameters) + 1)
-            self.conditions.append(condition.format(*(f"${number}" for number in numbers)))
-            self.parameters.extend(parameters)
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The columns of the list's order."""
+        return ("trashed_at", "id") if self.by_trashed_at else ("id",)
+
+    def go_along(self, walk: Walk) -> None:
+        """From the cursor on, only as far as needed where nothing is left to be looked at."""
+        self.scan = self.limit if walk.rest == MediaFilter() else max(SCAN, self.limit)
+        prefix = ", ".join(f"r.{name}" for name in ("workspace_id", *walk.columns))
+        order = (*("workspace_id", *walk.columns), *self.tail)
+        self.stretch = _STRETCH.format(
+            beginnings=self._beginnings(walk),
+            prefix=prefix,
+            values=", ".join(("$1", *(f"asked.{name}" for name in walk.columns))),
+            tail=", ".join(f"r.{name}" for name in self.tail),
+            after=self._after(),
+            trash=" AND r.state = 'trashed'" if self.by_trashed_at else "",
+            order=_descending(order, "r."),
+            newest=_descending(self.tail),
+            scan=self.scan,
+        )
+        self._narrow(walk.rest)
+
+    def look_at(self, ref_ids: tuple[UUID, ...], wanted: MediaFilter) -> None:
+        """These refs alone."""
+        self.stretch = _NAMED.format(ids=self._parameter([*ref_ids]))
+        self.rest.append(f"({', '.join(f'r.{name}' for name in self.tail)}) < ({self._after()})")
+        self._narrow(wanted)
+
+    def page_of(self, rows: list[Row]) -> MediaPage:
+        """The page, from the statement's rows: each has the end of the stretch, too."""
+        shown = [row for row in rows if row["id"] is not None]
+        items = tuple(to_resolved_ref(row) for row in shown[: self.limit - 1])
+        if len(shown) == self.limit:
+            return MediaPage(items, str(MediaCursor.of(items[-1].ref, by_trashed_at=self.by_trashed_at)))
+        if not rows or rows[0]["scanned"] != self.scan:
+            return MediaPage(items, None)
+        last_trashed_at = rows[0]["last_trashed_at"] if self.by_trashed_at else None
+        return MediaPage(items, str(MediaCursor(last_trashed_at, rows[0]["last_id"])))
 
     def __str__(self) -> str:
-        return " AND ".join(self.conditions)
+        newest, oldest = _descending(self.tail), ", ".join(self.tail)
+        rest = " AND ".join(self.rest)
+        return _PAGE.format(stretch=self.stretch, rest=rest, newest=newest, oldest=oldest, limit=self.limit)
+
+    def _beginnings(self, walk: Walk) -> str:
+        if not walk.columns:
+            return "(VALUES (1)) AS asked"
+        columns = zip(*walk.beginnings, strict=True) if walk.beginnings else [()] * len(walk.columns)
+        arrays = [
+            f"{self._parameter([*values])}::{_TYPES.get(name, 'text')}[]"
+            for name, values in zip(walk.columns, columns, strict=True)
+        ]
+        return f"unnest({', '.join(arrays)}) AS asked ({', '.join(walk.columns)})"
+
+    def _after(self) -> str:
+        trashed_at, ref_id = (_LAST_TIME, _LAST_ID) if self.cursor is None else self.cursor
+        values = (trashed_at, ref_id) if self.by_trashed_at else (ref_id,)
+        return ", ".join(self._parameter(value) for value in values)
+
+    def _narrow(self, wanted: MediaFilter) -> None:
+        for name in ("state", "entity_type", "entity_id", "role"):
+            if (value := getattr(wanted, name)) is not None:
+                self.rest.append(f"r.{name} = {self._parameter(value)}")
+        if wanted.sha256 is not None:
+            self.rest.append(f"{_OF_BLOB.format('sha256')} = {self._parameter(bytes.fromhex(wanted.sha256))}")
+        if wanted.media_type is not None and wanted.media_type.endswith("/*"):
+            start = self._parameter(wanted.media_type.removesuffix("*"))
+            self.rest.append(f"starts_with({_OF_BLOB.format('media_type')}, {start})")
+        elif wanted.media_type is not None:
+            self.rest.append(f"{_OF_BLOB.format('media_type')} = {self._parameter(wanted.media_type)}")
+
+    def _parameter(self, value: object) -> str:
+        self.parameters.append(value)
+        return f"${len(self.parameters)}"
 
 
-def _where(workspace_id: int, wanted: MediaFilter, cursor: MediaCursor | None) -> _Where:
-    where = _Where()
-    if wanted in _WHOLE_LISTS:
-        _add_range(where, workspace_id, cursor)
-        cursor = None
-    else:
-        where.add("r.workspace_id = {}", workspace_id)
-    if wanted.state is not None:
-        where.conditions.append(f"r.state = '{wanted.state.value}'")  # no parameter: the index of the trash has it, too
-    where.add("r.entity_type = {}", wanted.entity_type)
-    where.add("r.entity_id = {}", wanted.entity_id)
-    where.add("r.role = {}", wanted.role)
-    where.add("r.id = ANY ({}::uuid[])", None if wanted.ref_ids is None else [*wanted.ref_ids])
-    where.add("r.blob_id = (SELECT id FROM blobs WHERE sha256 = {})", _bytes(wanted.sha256))
-    _add_media_type(where, wanted.media_type)
-    if cursor is not None and cursor.trashed_at is not None:
-        where.add("(r.trashed_at, r.id) < ({}, {})", cursor.trashed_at, cursor.ref_id)
-    elif cursor is not None:
-        where.add("r.id < {}", cursor.ref_id)
-    return where
+_OF_BLOB = "(SELECT b.{} FROM blobs b WHERE b.id = r.blob_id)"
 
 
-def _add_range(where: _Where, workspace_id: int, cursor: MediaCursor | None) -> None:
-    """The workspace as a range of one value.
-
-    An equality would make the order that of the ids alone, for which Postgres may take the primary key, and look for
-    the refs of a workspace among those of all others.
-    """
-    where.add("r.workspace_id >= {}", workspace_id)
-    where.add("(r.workspace_id, r.id) < ({}, {})", workspace_id, _BEYOND if cursor is None else cursor.ref_id)
-
-
-def _add_media_type(where: _Where, media_type: str | None) -> None:
-    if media_type is not None and media_type.endswith("/*"):
-        where.add("starts_with(b.media_type, {})", media_type.removesuffix("*"))
-    else:
-        where.add("b.media_type = {}", media_type)
-
-
-def _bytes(sha256: Sha256 | None) -> bytes | None:
-    return None if sha256 is None else bytes.fromhex(sha256)
+def _descending(names: tuple[str, ...], of: str = "") -> str:
+    return ", ".join(f"{of}{name} DESC" for name in names)

@@ -38,6 +38,8 @@ SESSION = {
     "search_path": "public",
     # One plan for any parameters: all go by an index, and planning anew each time costs more than the statement itself.
     "plan_cache_mode": "force_generic_plan",
+    # A page reads the index that has its whole order: one that has a part of it leads past what belongs to others.
+    "enable_incremental_sort": "off",
 }
 
 
@@ -104,8 +106,8 @@ class Database:
 
     async def survey(self, query: str, *parameters: object) -> list[Row]:
         """The same for a statement that reads whole tables and for which no request waits: it may take its time."""
-        async with self.locked(()) as connection:
-            await connection.execute("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 0")
+        async with self.unhurried(()) as connection:
+            await connection.execute("SET TRANSACTION READ ONLY")
             return await connection.fetch(query, *parameters, timeout=SURVEY_SECONDS)
 
     async def check(self) -> None:
@@ -129,6 +131,13 @@ class Database:
             except BaseException:
                 await _rolled_back(connection)
                 raise
+
+    @asynccontextmanager
+    async def unhurried(self, locks: Iterable[int]) -> AsyncIterator[Connection]:
+        """The same for statements that read whole tables, which are given `timeout=SURVEY_SECONDS`."""
+        async with self.locked(locks) as connection:
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            yield connection
 
     @asynccontextmanager
     async def try_locked(self, lock: int) -> AsyncIterator[Connection | None]:

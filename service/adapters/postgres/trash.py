@@ -22,7 +22,7 @@ from service.ports.trash import TOMBSTONE
 # The clock is asked in a subquery: once for all rows, which become events of one time, and so that an index is used.
 # The limit is no parameter: a plan that knows how few rows are wanted reads that index in its order.
 _DUE = f"""{RESOLVED_REFS}
-WHERE r.state = 'trashed' AND r.purge_after <= (SELECT refkeep_now()) ORDER BY r.purge_after, r.id"""
+WHERE r.state = 'trashed' AND r.purge_after <= (SELECT refkeep_now()) ORDER BY r.purge_after"""
 _TRY = """SELECT id, pg_try_advisory_xact_lock(entity) AND pg_try_advisory_xact_lock(blob) AS is_free
 FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS due (id, entity, blob)"""
 _AGAIN = f"""SELECT (SELECT refkeep_now()) AS now, {PLACE}, e.version, w.id AS own_id, found.*
