@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,9 +101,19 @@ async def test_what_the_caller_did_not_sample_is_not_sent(monkeypatch: pytest.Mo
     assert received.spans == []
 
 
+@contextmanager
+def outlived_threads() -> Iterator[None]:
+    """Leaves no exporter behind: its retries would draw from the `random` of the tests that follow."""
+    before = {*threading.enumerate()}
+    yield
+    for thread in {*threading.enumerate()} - before:
+        thread.join(60)
+        assert not thread.is_alive(), thread
+
+
 async def test_a_collector_that_hangs_delays_neither_calls_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
-    with hanging_receiver() as endpoint, logging_restored():
+    with outlived_threads(), hanging_receiver() as endpoint, logging_restored():
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         before = observability.outlets()
         telemetry = start_telemetry(log_level="critical")
