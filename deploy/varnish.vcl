@@ -85,6 +85,7 @@ sub vcl_recv {
         || req.http.If-Unmodified-Since || req.http.If-None-Match ~ ",|\*" || req.restarts > 0) {
         return (pass);
     }
+    unset req.http.Want-Repr-Digest; # one visitor's wish, which others would get
     # A path has one spelling; a query that is no signature means nothing, and would only fill the cache.
     if (req.url ~ "^/(blobs/[0-9a-f]{64}|media/[0-9a-f-]{36}/file)(/(?!(meta|why)(\?|$))[a-z][a-z0-9_.-]{0,47})?(\?(?!.*signature=).*)?$") {
         set req.url = regsub(req.url, "\?.*$", "");
@@ -144,7 +145,7 @@ sub vcl_backend_response {
         return (pass(1h));
     }
     set beresp.http.X-Refkeep-Target = bereq.url;
-    if (beresp.status == 200 && bereq.url !~ "\?" && beresp.http.Cache-Control ~ "^public, ") {
+    if (beresp.status == 200 && bereq.url !~ "\?" && beresp.http.Cache-Control ~ "^(public, )?max-age=[1-9]") {
         set beresp.ttl = 60s;
         set beresp.grace = 1d; # while no replica answers
         set beresp.keep = 30d; # for a 304

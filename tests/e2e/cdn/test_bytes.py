@@ -100,7 +100,7 @@ def test_random_ranges_are_the_same_and_the_second_pass_takes_nothing_from_repli
 ) -> None:
     size, rng = len(item.content), random.Random(4)
     assert visitor.get(item.blob).content == item.content
-    before = sum(each["response_bytes"] for each in origin.asked_for(item))
+    before = sum(each.get("response_bytes", 0) for each in origin.asked_for(item))
     for _ in range(RANDOM_RANGES if size else 0):
         first = rng.randrange(size)
         last = min(first + rng.choice([0, 1, 1000, MIB, 3 * MIB]), size - 1)
@@ -108,7 +108,7 @@ def test_random_ranges_are_the_same_and_the_second_pass_takes_nothing_from_repli
         assert (response.status_code, response.content) == (206, item.content[first : last + 1])
         assert response.headers["content-range"] == f"bytes {first}-{last}/{size}"
     assert visitor.get(item.blob).content == item.content
-    assert sum(each["response_bytes"] for each in origin.asked_for(item)) == before
+    assert sum(each.get("response_bytes", 0) for each in origin.asked_for(item)) == before
 
 
 def test_ranges_around_every_border_are_the_same(visitor: httpx.Client, replica: httpx.Client, item: Item) -> None:

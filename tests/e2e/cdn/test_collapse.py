@@ -45,6 +45,8 @@ def test_what_is_warm_is_not_asked_for(origin: Origin, edge: Edge, visitor: http
 
 def test_what_belongs_to_one_request_is_not_told_to_the_next(origin: Origin, edge: Edge, visitor: httpx.Client) -> None:
     item = origin.publish(noise(16 * 1024, seed=edge.port + 1))
-    first, second = visitor.get(item.file), visitor.get(item.file)
+    wish = {"want-repr-digest": "sha-512=1, sha-256=0"}
+    first, second = visitor.get(item.file, headers=wish), visitor.get(item.file)
+    assert first.headers["repr-digest"] == second.headers["repr-digest"] != ""
     assert {"x-request-id", "server-timing"} <= first.headers.keys()
     assert not {"x-request-id", "server-timing"} & second.headers.keys()

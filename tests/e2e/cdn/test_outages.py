@@ -146,6 +146,14 @@ def test_an_answer_that_breaks_off_is_never_passed_off_as_whole_nor_kept(
         asyncio.run(break_off(name, folder, origin, item, broken))
 
 
+async def is_served(http: httpx.AsyncClient, item: Item) -> bool:
+    """Whether an answer calls itself whole; one that breaks off before it began can still be a 503."""
+    try:
+        return (await http.get(item.blob)).status_code == 200
+    except httpx.RemoteProtocolError:
+        return False
+
+
 async def break_off(name: str, folder: Path, origin: Origin, item: Item, broken: str) -> None:
     async with running_relay(("127.0.0.1", origin.ports[0])) as relay:
         running = RUNNING[name](folder, [relay.port, relay.port])
@@ -153,8 +161,7 @@ async def break_off(name: str, folder: Path, origin: Origin, item: Item, broken:
         try:
             cut_once(relay, item, broken)
             async with httpx.AsyncClient(base_url=edge.url, timeout=30) as http:
-                with pytest.raises(httpx.RemoteProtocolError):
-                    await http.get(item.blob)
+                assert not await is_served(http, item)
                 for _ in range(2):
                     assert (await http.get(item.blob)).content == item.content
         finally:
