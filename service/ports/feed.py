@@ -66,7 +66,7 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far the feed is behind: events that are committed and not told yet, up to 10,000, and the age of the oldest.
+    """How far the feed is behind: events that are committed and not told yet, up to 1,000, and the age of the oldest.
 
     `blocker` is who holds them back, None while nothing waits.
     """

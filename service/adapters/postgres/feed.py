@@ -17,7 +17,7 @@ _SCAN = 10_000
 _NEWS = 1000
 """How many events a look for news tells apart; where there are more, everyone may have some."""
 
-_MOST_WAITING = 10_000
+_MOST_WAITING = 1000
 
 _EDGE = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin, (SELECT max(epoch) FROM epochs) AS epoch"
 _SETTLED = "(events.epoch < edge.epoch OR txid < edge.xmin)"
