@@ -70,9 +70,10 @@ async def get_workspace(request: HttpRequest, use: UseCases, slug: str) -> Respo
     is_operator = await use.callers.is_operator(request.headers)
     if not is_operator:
         await use.callers.visitor(request.headers, slug)
-    physical = members_as(UseQuery, query_members(request)).physical == "true"
-    if physical and not is_operator:
+    asked = members_as(UseQuery, query_members(request)).physical
+    if asked == "true" and not is_operator:
         raise Forbidden("A share of the store depends on what others hold: it is told to operators alone.")
+    physical = is_operator and asked != "false"
     return respond(answer(HTTPStatus.OK, use_document(await use.get_workspace(_read_slug(slug), physical=physical))))
 
 

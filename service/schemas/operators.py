@@ -49,16 +49,17 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UseQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether to count `physical_bytes`, too."""
+    """Whether to count `physical_bytes`, too; for operators it is unless they say otherwise."""
 
-    physical: Literal["true", "false"] = "false"
+    physical: Literal["true", "false"] | None = None
 
 
 class Use(msgspec.Struct, frozen=True):
     """What a workspace uses.
 
     `logical_bytes` and `items` are what its quota counts: every blob it holds, at full size. `physical_bytes` is its
-    share of the store, where blobs that several workspaces hold are divided among them; null but to operators who ask.
+    share of the store, where blobs that several workspaces hold are divided among them; null for all but operators, and
+    where it was not counted.
     """
 
     logical_bytes: int
