@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,23 +126,29 @@ class Origin:
         """Lift the hold."""
         assert self.operator.http.delete(f"/holds/{item.sha256}").status_code == 204
 
-    def asked_for(self, item: Item) -> list[dict[str, Any]]:
-        """What the replicas put on record of requests for these bytes, by hash and by ref, up to this moment.
+    def asked_for(self, item: Item, since: float = 0) -> list[dict[str, Any]]:
+        """What the replicas put on record of requests for these bytes, by hash and by ref, that began after `since`.
 
         A record is written when an answer is over, on S3 a moment after its last byte: read until no more come.
         """
-        records = self._records(item)
+        records = self._records(item, since)
         while True:
             time.sleep(_SETTLE_S)
-            if (later := self._records(item)) == records:
+            if (later := self._records(item, since)) == records:
                 return records
             records = later
 
-    def _records(self, item: Item) -> list[dict[str, Any]]:
+    def _records(self, item: Item, since: float) -> list[dict[str, Any]]:
         logs = {replica.running.log for replica in self.replicas if replica.running is not None}
         lines = [line for log in sorted(logs) for line in log.read_text().splitlines()]
         records = [json.loads(line) for line in lines if item.sha256 in line or item.ref_id in line]
-        return [each for each in records if each["operation"] == "media.file.download" and each["layer"] == "handler"]
+        ours = [each for each in records if each["operation"] == "media.file.download" and each["layer"] == "handler"]
+        return [each for each in ours if _began(each) >= since]
+
+
+def _began(record: dict[str, Any]) -> float:
+    """When a request came, in seconds since 1970."""
+    return datetime.fromisoformat(record["timestamp"]).timestamp() - float(record["duration_ms"]) / 1000
 
 
 def _answers(url: str, status: int) -> bool:
