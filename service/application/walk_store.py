@@ -40,6 +40,7 @@ class WalkStore:
     async def __call__(self, report: Report, strays: Strays, tell: Tell, *, dry_run: bool) -> None:
         """Raises `StorageUnavailable`, `Unavailable`; what was marked until then stays marked."""
         suspects: list[Pair] = []
+        seen = 0
         async for known, stored in merged(known_objects(self.integrity), self.storage.list()):
             report.rows += known is not None
             report.stored += stored is not None
@@ -49,7 +50,8 @@ class WalkStore:
             if len(suspects) >= _TOGETHER:
                 await self._settle(suspects, report, strays, dry_run=dry_run)
                 suspects.clear()
-            if (report.rows + report.stored) % _EVERY == 0:
+            seen += 1
+            if seen % _EVERY == 0:
                 tell(_place_of(key_of(known, stored)))
         await self._settle(suspects, report, strays, dry_run=dry_run)
 

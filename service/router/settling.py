@@ -5,7 +5,6 @@ Left alone, the server would close the connection without a word, and a client t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
@@ -24,25 +23,22 @@ def settled(app: App) -> App:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        body = _Body(scope, receive)
-
-        async def send_settled(message: Message) -> None:
-            if message["type"] == "http.response.start" and not await body.settle():
-                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
-            await send(message)
-
-        await app(scope, body.receive, send_settled)
+        exchange = _Exchange(scope, receive, send)
+        try:
+            await app(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.let_go()
 
     return settling
 
 
-class _Body:
-    """A request's body, and whether it has come to its end."""
+class _Exchange:
+    """A request's body, whether it has come to its end, and the way of the answer."""
 
-    def __init__(self, scope: Scope, receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value for name, value in scope["headers"] if name in _RELEVANT}
         length = headers.get(b"content-length", b"")
-        self._receive = receive
+        self._receive, self._send = receive, send
         self._ended = length in {b"", b"0"} and b"transfer-encoding" not in headers
         # Asking for the rest of a body that waits for its `100 Continue` would ask for all of it.
         self._is_small = b"expect" not in headers and length.isdigit() and int(length) <= MOST_BYTES
@@ -53,6 +49,20 @@ class _Body:
         self._ended = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
+    async def send(self, message: Message) -> None:
+        """Pass a message of the answer on."""
+        if message["type"] == "http.response.start" and not await self.settle():
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await self._send(message)
+
+    def let_go(self) -> None:
+        """Forget the server, which keeps a connection for as long as anybody may still ask for its body.
+
+        An exception and the frames of its traceback can hold each other, and all that stood in them, until the next
+        collection of garbage; an idle service has none.
+        """
+        self._receive, self._send = _over, _over
+
     async def settle(self) -> bool:
         """Whether nothing of the body is left to come."""
         if not self._ended and self._is_small:
@@ -60,3 +70,7 @@ class _Body:
                 while not self._ended:
                     await self.receive()
         return self._ended
+
+
+async def _over(*_: object) -> Any:
+    raise RuntimeError("The exchange is over.")

@@ -131,7 +131,10 @@ async def test_an_object_that_goes_while_it_is_read_is_nobodys_loss(shop: Worksh
 
 async def test_scrubs_at_once_share_the_work(shop: Workshop) -> None:
     _, hashes = await filled(shop, 40)
-    reports = await asyncio.gather(*(shop.scrub() for _ in range(4)))
+    # Whoever begins late would read again what was read before that: all look for what was not read for an hour.
+    await shop.yard.advance(timedelta(hours=2))
+    stale = Budget(older_than=timedelta(hours=1))
+    reports = await asyncio.gather(*(shop.scrub(stale) for _ in range(4)))
     assert sum(report.rows for report in reports) == len(hashes)
 
 
