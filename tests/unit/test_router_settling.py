@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -56,3 +57,26 @@ async def test_a_request_without_a_body_is_left_alone() -> None:
 async def test_for_any_other_body_the_connection_ends(headers: list[tuple[bytes, bytes]]) -> None:
     start, left = await early_answer(headers, 3)
     assert (CLOSE in start["headers"], left) == (True, 3)
+
+
+async def test_the_server_is_let_go_whoever_keeps_its_ways() -> None:
+    """It keeps a connection while anybody may ask for the body, as the frames of an exception do that was answered."""
+    kept: list[Any] = []
+
+    async def app(_scope: Message, receive: Any, send: Any) -> None:
+        kept.extend((receive, send))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    async def serve() -> list[weakref.ref[Any]]:
+        async def receive() -> Message:
+            return {"type": "http.request"}
+
+        async def send(_: Message) -> None: ...
+
+        await settled(app)({"type": "http", "headers": []}, receive, send)
+        return [weakref.ref(receive), weakref.ref(send)]
+
+    assert [way() for way in await serve()] == [None, None]
+    for way in kept:
+        with pytest.raises(RuntimeError):
+            await way({"type": "http.response.body"}) if way == kept[1] else await way()
