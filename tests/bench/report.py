@@ -51,9 +51,13 @@ def _lines(results: Sequence[Result], missing: Sequence[str]) -> list[tuple[str,
                 lines.append((result.row.name, name, "missing", "", "", f"{bound:g}", ""))
                 continue
             said = "met" if is_met(result, name) else "not met"
-            rates = (f"{result.rate(name):,.4g}", f"{result.rate(REFKEEP):,.4g}")
+            rates = (_readable(result.rate(name)), _readable(result.rate(REFKEEP)))
             lines.append((result.row.name, name, *rates, f"{result.ratio(name):.2f}", f"{bound:g}", said))
     return lines
+
+
+def _readable(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def table_of(results: Sequence[Result], missing: Sequence[str]) -> Table:
