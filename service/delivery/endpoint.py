@@ -13,11 +13,12 @@ from service.delivery.answer import Answer, Request
 from service.delivery.asgi import Headers, Receive, Scope, Send
 from service.delivery.conditional import Outcome, evaluate, range_applies
 from service.delivery.headers import EVERYWHERE, CrossOrigin
-from service.delivery.known import SMALL, Known, SmallBodies
+from service.delivery.known import SMALL, Asker, Known, SmallBodies
 from service.delivery.multipart import Layout, open_parts, open_range, open_whole, read_all
 from service.delivery.permissions import Permissions
 from service.delivery.ranges import ByteRange, select
-from service.delivery.routes import match
+from service.delivery.routes import Route, match
+from service.delivery.routine import Routine, is_ordinary, routine_of
 from service.delivery.sender import STALL_SECONDS, Sender, Sent
 from service.domain.errors import BytesCorrupt, ObjectMissing, RefkeepError
 from service.domain.health import Health
@@ -54,6 +55,11 @@ class Delivery:
         """Answer one request; raises `LookupError` for one that is not delivery's."""
         if (route := match(scope)) is None:
             raise LookupError(f"{scope['method']} {scope['path']} is not delivery's.")
+        if is_ordinary(scope) and (routine := self._routine(route)) is not None:
+            body = self.bodies.get(routine.content.storage_key)
+            if body is not None:
+                await routine.send(scope, send, body)
+                return
         with observe_request(scope, operation=DOWNLOAD, route=route.template, quiet=True) as observation:
             request = Request.of(scope, route, observation.correlation_id)
             answer = await self._answer(request)
@@ -61,6 +67,10 @@ class Delivery:
                 answer.status, answer.headers, answer.body
             )
             _record(observation, request, answer, sent)
+
+    def _routine(self, route: Route) -> Routine | None:
+        known = None if route.name is None else self.permissions.grants.get((route.name, Asker.ANYONE))
+        return None if known is None else known.routine
 
     async def _answer(self, request: Request) -> Answer:
         try:
@@ -123,6 +133,8 @@ class Delivery:
                 body = await read_all(body)
                 self.bodies.add(content.storage_key, body)
         request.timing.storage = perf_counter() - started
+        if cache_hit and known.routine is None and known.grant.reuse is Reuse.IMMUTABLE:
+            known.routine = routine_of(content, [*known.headers, *self.cross_origin.headers(origin=None)])
         return Answer(200, self._complete(request, known.grant, known.headers), body, cache_hit=cache_hit)
 
     async def _open_ranges(self, request: Request, grant: Grant, ranges: tuple[ByteRange, ...]) -> Answer:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from service.delivery.access import Grant
 from service.delivery.asgi import Headers
+from service.delivery.routine import Routine
 from service.domain.blob import Sha256
 from service.domain.health import Health
 
@@ -31,13 +32,17 @@ Asked = tuple[Sha256 | UUID, str | Asker]
 """A blob by its hash or a ref by its id, and who asks: a workspace by its slug, or nobody in particular."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Known:
-    """A grant with the headers of its 200, as far as they do not depend on the request."""
+    """A grant with the headers of its 200, as far as they do not depend on the request.
+
+    `routine` is the answer to ordinary requests for it, once one of them was answered from memory.
+    """
 
     grant: Grant
     headers: Headers
     until: float
+    routine: Routine | None = None
 
 
 class KnownGrants:

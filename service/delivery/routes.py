@@ -14,13 +14,15 @@ from service.domain.errors import BadHash
 _PATH = re.compile(r"/blobs/(?P<blob>(?!missing\Z)[^/]+)|/media/(?P<media>[^/]+)/file")
 _REF_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
+BLOB_TEMPLATE = "/blobs/{sha256}"
+
 
 @dataclass(frozen=True, slots=True)
 class BlobRoute:
     """`/blobs/{sha256}`; None where the path names no hash, which is a 404."""
 
     sha256: Sha256 | None
-    template: str = "/blobs/{sha256}"
+    template: str = BLOB_TEMPLATE
     allow: str = "DELETE, GET, HEAD, OPTIONS, PUT"
 
     @property

@@ -11,6 +11,7 @@ from service.observability.parts import timed, timed_stream
 from service.observability.record import DOWNLOAD, UPLOAD, Observation, current, observe, observed
 from service.observability.redaction import redact
 from service.observability.request import RequestObservation, observe_request
+from service.observability.routine import RoutineRequest
 
 __all__ = [
     "DOWNLOAD",
@@ -22,6 +23,7 @@ __all__ = [
     "Outcome",
     "Outlets",
     "RequestObservation",
+    "RoutineRequest",
     "classify",
     "connect",
     "correlation_id",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, Protocol, runtime_checkable
 
 import structlog
 from opentelemetry import metrics, trace
@@ -19,6 +20,25 @@ class LineLog(Protocol):
 
     def log(self, level: int, event: str, **fields: object) -> object:
         """Write one line."""
+
+
+LineWriter = Callable[..., object]
+"""Called with the fields of a line that were not known beforehand."""
+
+
+@runtime_checkable
+class PreparedLog(Protocol):
+    """A log that can write a part of its lines beforehand."""
+
+    def prepare(self, level: int, event: str, **fields: object) -> LineWriter:
+        """Return what writes lines with these fields; others it is given must be no text from outside."""
+
+
+def prepared(log: LineLog, level: int, event: str, **fields: object) -> LineWriter:
+    """Return what writes lines that have these fields and those that it is called with."""
+    if isinstance(log, PreparedLog):
+        return log.prepare(level, event, **fields)
+    return partial(log.log, level, event, **fields)
 
 
 class Recorder(Protocol):

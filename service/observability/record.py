@@ -95,7 +95,7 @@ class Observation:
 
     def part_ms(self, part: str) -> float:
         """Return the milliseconds counted for `part` so far."""
-        return _ms(self._parts.get(part, 0.0))
+        return milliseconds(self._parts.get(part, 0.0))
 
     def parts_total(self) -> float:
         """Return the seconds counted for any part so far."""
@@ -125,7 +125,7 @@ class Observation:
 
     def _record(self, outcome: Outcome, error_type: str | None, seconds: float) -> dict[str, Fact]:
         record: dict[str, Fact] = {"operation": self.operation, "layer": self.layer, "outcome": outcome}
-        record["duration_ms"] = _ms(seconds)
+        record["duration_ms"] = milliseconds(seconds)
         if self._request is not None:
             record["correlation_id"] = self._request.correlation_id
         if (found := trace_id(self.span)) is not None:
@@ -139,7 +139,7 @@ class Observation:
     def _add_layer_fields(self, record: dict[str, Fact], seconds: float) -> None:
         if self.layer in _PART_OF_LAYER:
             part = _PART_OF_LAYER[self.layer]
-            record[f"{part}_duration_ms"] = _ms(self._parts.get(part, seconds))
+            record[f"{part}_duration_ms"] = milliseconds(self._parts.get(part, seconds))
         if self.layer == "repo" and (code := sqlstate(self._failure)) is not None:
             record["db_error_code"] = code
         if self._is_upload:
@@ -227,7 +227,8 @@ def _error_label(record: Record, name: str = "error.type") -> dict[str, str]:
     return {name: str(record["error_type"])} if record["outcome"] == "error" else {}
 
 
-def _ms(seconds: float) -> float:
+def milliseconds(seconds: float) -> float:
+    """Return a duration as records tell it: to the microsecond."""
     return round(seconds * 1000, 3)
 
 

@@ -20,6 +20,7 @@ from service.observability.redaction import redact
 
 Scope = Mapping[str, Any]
 """An ASGI connection scope of type `http`."""
+Labels = dict[str, str | int]
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY"})
 _CONTEXT_HEADERS: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
@@ -83,29 +84,14 @@ class RequestObservation(Observation):
             record["storage_duration_ms"] = self.part_ms("storage")
 
     def _point(self, record: Mapping[str, Fact]) -> None:
-        if not self._makes_span:
-            return
-        example = self._example()
-        outlets().requests.record(float(record["duration_ms"]) / 1000, self._labels(), example)
-        record_operation(record, example)
-        outlets().downloaded_bytes += int(record.get("response_bytes", 0))
-
-    def _labels(self) -> dict[str, str | int]:
-        labels: dict[str, str | int] = {
-            "http.request.method": _method(self._scope),
-            "http.route": self._route,
-            "network.protocol.version": self._scope["http_version"],
-            "url.scheme": self._scope["scheme"],
-        }
-        if self._status:
-            labels["http.response.status_code"] = self._status
-        return labels | ({"error.type": str(self._status)} if self._status >= 500 else {})
+        if self._makes_span:
+            record_request(record, request_labels(self._scope, self._route, self._status), self._example())
 
     def _end_span(self) -> None:
         if not self._makes_span:
             return
         if self.span.is_recording():
-            self.span.set_attributes({**_request_attributes(self._scope), **self._labels()})
+            self.span.set_attributes(request_attributes(self._scope, self._route, self._status))
         self.span.end()
 
 
@@ -117,14 +103,36 @@ def observe_request(
     `server_span` makes the server span too, named and attributed as the ASGI instrumentation does, with the parent from
     `traceparent`; False where that instrumentation has made it. `quiet` sends the lines of inner layers to DEBUG.
     """
-    span = _server_span(scope, route) if server_span else get_current_span()
+    span = begin_server_span(scope, route) if server_span else get_current_span()
     identity = RequestIdentity(request_id(scope["headers"]), quiet)
     return RequestObservation(scope, operation, route, span, identity, makes_span=server_span)
 
 
-def _server_span(scope: Scope, route: str) -> Span:
+def begin_server_span(scope: Scope, route: str, started: int | None = None) -> Span:
+    """Start the server span of a request, now or at `started` (nanoseconds since 1970)."""
     parent = _remote_parent(scope["headers"])
-    return outlets().tracer.start_span(span_name(scope["method"], route), context=parent, kind=SpanKind.SERVER)
+    name = span_name(scope["method"], route)
+    return outlets().tracer.start_span(name, context=parent, kind=SpanKind.SERVER, start_time=started)
+
+
+def record_request(record: Mapping[str, Fact], labels: Labels, example: Context | None) -> None:
+    """Record the points of a request for bytes: as a request, as a use case, and its share of all bytes sent."""
+    outlets().requests.record(float(record["duration_ms"]) / 1000, labels, example)
+    record_operation(record, example)
+    outlets().downloaded_bytes += int(record.get("response_bytes", 0))
+
+
+def request_labels(scope: Scope, route: str, status: int) -> Labels:
+    """Return the labels of a request's point; `status` is 0 where none was sent."""
+    labels: Labels = {
+        "http.request.method": _method(scope),
+        "http.route": route,
+        "network.protocol.version": scope["http_version"],
+        "url.scheme": scope["scheme"],
+    }
+    if status:
+        labels["http.response.status_code"] = status
+    return labels | {"error.type": str(status)} if status >= 500 else labels
 
 
 def _remote_parent(headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
@@ -141,13 +149,15 @@ def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in METHODS else "_OTHER"
 
 
-def _request_attributes(scope: Scope) -> dict[str, str | int]:
-    """What describes the request on its span; never the query, where signatures stand."""
-    attributes: dict[str, str | int] = {"url.path": redact(scope["path"])}
+def request_attributes(scope: Scope, route: str, status: int) -> Labels:
+    """Return what describes the request on its span; never the query, where signatures stand."""
+    attributes: Labels = {"url.path": redact(scope["path"])}
     for prefix, peer in (("server", scope.get("server")), ("client", scope.get("client"))):
         if peer:
             attributes[f"{prefix}.address"] = peer[0]
         if peer and peer[1]:  # of a client that proxies tell of, only the address is known
             attributes[f"{prefix}.port"] = peer[1]
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
-    return attributes | ({"user_agent.original": redact(agent.decode("latin-1"))} if agent else {})
+    if agent:
+        attributes["user_agent.original"] = redact(agent.decode("latin-1"))
+    return attributes | request_labels(scope, route, status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from threading import Lock
@@ -57,6 +57,17 @@ class JsonRecords:
         """Write one line from the threshold on."""
         if level >= self._threshold:
             self._writer.msg(_encoded(_LEVELS[level], event, fields))
+
+    def prepare(self, level: int, event: str, **fields: object) -> Callable[..., None]:
+        """Return what writes such lines: fields that are known are encoded, and looked through for secrets, once."""
+        if level < self._threshold:
+            return _unwritten
+        known = _redacted(_ENCODER.encode({"level": _LEVELS[level], "event": event, **fields}))[1:]
+
+        def write(**more: object) -> None:
+            self._writer.msg(b'{"timestamp":"%b",%b,%b' % (_stamp().encode(), _ENCODER.encode(more)[1:-1], known))
+
+        return write
 
 
 class LoggingBridge(logging.Handler):
@@ -121,8 +132,15 @@ def _json(_: object, level: str, event: Event) -> bytes:
 
 
 def _encoded(level: str, event: str, fields: Mapping[str, object]) -> bytes:
-    line = _ENCODER.encode({"timestamp": _stamp(), "level": level, "event": event, **fields})
+    return _redacted(_ENCODER.encode({"timestamp": _stamp(), "level": level, "event": event, **fields}))
+
+
+def _redacted(line: bytes) -> bytes:
     return redact(line.decode()).encode() if _is_suspect(line.lower()) else line
+
+
+def _unwritten(**_: object) -> None:
+    """Write nothing: the level is below the threshold."""
 
 
 def _is_suspect(lowered: bytes) -> bool:

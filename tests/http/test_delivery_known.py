@@ -11,12 +11,15 @@ from uuid_utils.compat import uuid7
 
 from service.adapters.memory.storage import MemoryStorage, MemoryStream
 from service.delivery.access import Grant, Reuse
+from service.delivery.asgi import Message
+from service.delivery.headers import CrossOrigin
 from service.delivery.known import SMALL, KnownGrants, SmallBodies
 from service.domain.blob import parse_sha256
 from service.domain.health import Health
 from service.domain.policy import Visibility
 from service.domain.ref import RefState
-from tests.parts.desk import FILE, OURS, REF_ID, Desk, call, desk_on, noise
+from tests.parts.desk import FILE, OURS, REF_ID, Desk, call, desk_on, noise, scope_of, stays
+from tests.telemetry_recorder import recording
 
 pytestmark = pytest.mark.anyio
 
@@ -160,6 +163,70 @@ async def test_a_small_blob_is_read_once(desk: Desk, storage: CountingStorage, s
     for _ in range(3):
         assert (await call(desk.delivery, path)).body == content
     assert storage.opened == reads
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL])
+async def test_the_answer_kept_is_the_answer_given(desk: Desk, size: int) -> None:
+    content = noise(size)
+    path = await desk.add(content)
+    first, *others = [await call(desk.delivery, path, {"accept": "*/*", "x-request-id": "mine"}) for _ in range(4)]
+    assert (first.status, first.body, first.complete) == (200, content, True)
+    assert others == [first] * 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"if-none-match": "*"}, 304),
+        ({"if-match": '"other"'}, 412),
+        ({"range": "bytes=1-2"}, 206),
+        ({"range": "bytes=1-2", "if-range": '"other"'}, 200),
+        ({"authorization": "Bearer bad"}, 401),
+    ],
+)
+async def test_the_answer_kept_is_not_for_those_who_ask_for_more(
+    desk: Desk, headers: dict[str, str], expected: int
+) -> None:
+    path = await desk.add(noise(1000))
+    for _ in range(3):
+        assert await status(desk, path) == 200
+    assert await status(desk, path, headers) == expected
+    assert await status(desk, path) == 200
+
+
+async def test_the_answer_kept_is_not_for_head_nor_for_signed_addresses(desk: Desk) -> None:
+    path = await desk.add(noise(1000))
+    for _ in range(3):
+        await call(desk.delivery, path)
+    assert (await call(desk.delivery, path, method="HEAD")).body == b""
+    assert (await call(desk.delivery, path, query_string=b"signature=abc&expires=1&key=k")).status == 404
+
+
+async def test_the_answer_kept_names_no_origin_that_another_page_had(storage: CountingStorage, clock: Clock) -> None:
+    origins = CrossOrigin(("https://a.example", "https://b.example"))
+    desk = desk_on(storage, KnownGrants(TTL, clock), cross_origin=origins)
+    path = await desk.add(noise(1000))
+    for _ in range(2):
+        for origin in (None, *origins.origins, "https://c.example"):
+            answer = await call(desk.delivery, path, {"origin": origin} if origin else {})
+            allowed = origin if origin in origins.origins else None
+            assert (answer.status, answer.headers.get("access-control-allow-origin")) == (200, allowed)
+            assert answer.headers["vary"] == "Origin"
+
+
+async def test_an_answer_kept_that_does_not_go_out_is_recorded(desk: Desk) -> None:
+    path = await desk.add(noise(1000))
+    for _ in range(2):
+        await call(desk.delivery, path)
+
+    async def broken(message: Message) -> None:
+        raise ConnectionResetError(message["type"])
+
+    with recording() as recorder:
+        await desk.delivery(scope_of("GET", path, {}), stays, broken)
+        line = recorder.line("request_completed", "media.file.download")
+    assert (line["outcome"], line["sha256"]) == ("error", path.removeprefix("/blobs/"))
+    assert "response_bytes" not in line
 
 
 async def test_a_range_of_a_remembered_blob_is_exact(desk: Desk) -> None:

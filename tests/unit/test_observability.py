@@ -5,6 +5,7 @@ import enum
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
@@ -13,6 +14,7 @@ from service.domain.errors import BadHash, ObjectMissing, PolicyUnknown, Storage
 from service.observability import (
     Fact,
     Layer,
+    RoutineRequest,
     correlation_id,
     current,
     observe,
@@ -430,3 +432,54 @@ async def test_a_routine_writes_its_line_at_debug_and_its_errors_as_ever(recorde
     assert levels == [("debug", "success"), ("error", "error")]
     points = recorder.points("db.client.operation.duration")
     assert sorted(("error.type" in point.attributes, point.count) for point in points) == [(False, 1), (True, 1)]
+
+
+HEADERS = [{}, {"x_request_id": "r-1", "user_agent": "curl/8"}]
+HEADERS += [{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}]
+
+
+@pytest.mark.parametrize("headers", HEADERS)
+async def test_a_routine_request_leaves_what_an_observed_one_leaves(headers: dict[str, str]) -> None:
+    facts: dict[str, Any] = {"sha256": SHA, "cache_hit": True, "response_bytes": 16384}
+    asked = scope(**headers)
+    with recording() as observed_one:
+        with observe_request(asked, operation="media.file.download", route="/blobs/{sha256}", quiet=True) as request:
+            request.complete(200, **facts)
+        left = traces_of(observed_one)
+    with recording() as routine_one:
+        routine = RoutineRequest("media.file.download", "/blobs/{sha256}", 200, storage_duration_ms=0.0, **facts)
+        routine.record(asked, 0.0015)
+        assert traces_of(routine_one) == left
+        assert routine_one.line("request_completed", "media.file.download")["duration_ms"] == 1.5
+        [span] = routine_one.exporter.get_finished_spans()
+        assert (span.end_time or 0) - (span.start_time or 0) >= 1_500_000
+        routine.record(asked, 0.5)
+        assert routine_one.values("media.download.bytes") == [2 * 16384]
+
+
+def traces_of(recorder: Recorder) -> object:
+    """All that a request has left, but for what differs from one to the next."""
+    [span] = recorder.exporter.get_finished_spans()
+    parent = span.parent and span.parent.span_id
+    points = {name: [*recorder.histogram(name)] for name in ("http.server.request.duration", METRICS["usecase"])}
+    exemplars = [len(point.exemplars) for point in recorder.points(METRICS["usecase"])]
+    lines = [steady(line) for line in recorder.lines]
+    attributes = steady(dict(span.attributes or {}))
+    return span.name, span.kind, span.status.status_code, parent, attributes, points, exemplars, lines
+
+
+def steady(fields: dict[str, object]) -> dict[str, object]:
+    """Fields without their own times and made-up ids, of which the length is kept."""
+    changing = ("timestamp", "duration_ms", "correlation_id", "trace_id")
+    return {name: type(value) if name in changing else value for name, value in fields.items()}
+
+
+async def test_a_routine_request_is_told_below_the_threshold_by_its_end_alone() -> None:
+    with recording(level="info") as recorder:
+        RoutineRequest("media.file.download", "/blobs/{sha256}", 200, sha256=SHA).record(scope(), 0.001)
+        assert [line["event"] for line in recorder.lines] == ["request_completed"]
+
+
+async def test_a_secret_among_the_facts_of_a_routine_is_not_written(recorder: Recorder) -> None:
+    RoutineRequest("media.file.download", "/blobs/{sha256}", 200, note="Bearer rk_abc_def").record(scope(), 0.001)
+    assert "rk_abc" not in recorder.stream.getvalue().decode()
