@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from service.adapters.filesystem.cached import may_be_cached, open_cached, read_cached
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.spool import os_errors
-from service.domain.errors import StorageFull, StorageUnavailable
+from service.domain.errors import ObjectMissing, StorageFull, StorageUnavailable
 from tests.parts.blobs import MIB, files_under, get, key_for, keys, noise, put, put_large, read
 from tests.parts.memory import peak_memory_reset
 
@@ -201,6 +202,35 @@ async def test_a_whole_object_has_a_path_for_the_server_to_send(storage: Filesys
         await stream.aclose()
 
 
+@pytest.mark.parametrize("may_be_cached", [True, False])
+async def test_bytes_are_the_same_with_and_without_a_thread(
+    root: Path, monkeypatch: pytest.MonkeyPatch, *, may_be_cached: bool
+) -> None:
+    monkeypatch.setattr("service.adapters.filesystem.storage.may_be_cached", lambda _: may_be_cached)
+    storage, content = FilesystemStorage(root), noise(3 * MIB + 5)
+    await storage.aopen()
+    key = await put(storage, content)
+    for offset, length in ((0, None), (1, 10), (MIB, 2 * MIB), (len(content) - 1, 9), (len(content), 1)):
+        end = len(content) if length is None else offset + length
+        assert await read(await storage.open(key, offset, length)) == content[offset:end]
+    (root / "objects" / key).unlink()
+    with pytest.raises(ObjectMissing):
+        await storage.open(key)
+
+
+async def test_files_in_memory_need_no_thread_where_the_file_system_is_local(tmp_path: Path) -> None:
+    assert may_be_cached(tmp_path)
+    assert not may_be_cached(Path("/proc"))
+    assert not may_be_cached(tmp_path / "absent")
+    (tmp_path / "file").write_bytes(b"content")
+    descriptor = open_cached(tmp_path / "file")
+    assert descriptor is not None
+    assert read_cached(descriptor, 4, 3) in {b"tent", None}  # None where this file system never says
+    os.close(descriptor)
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert open_cached(tmp_path / "link") is None
+
+
 async def test_a_file_cut_short_while_it_is_read_never_looks_complete(storage: FilesystemStorage, root: Path) -> None:
     key = await put(storage, noise(3 * MIB))
     stream = await storage.open(key)
@@ -212,8 +242,10 @@ async def test_a_file_cut_short_while_it_is_read_never_looks_complete(storage: F
 async def test_a_folder_under_a_key_is_no_absence(storage: FilesystemStorage, root: Path) -> None:
     key = key_for("ab" * 32)
     (root / "objects" / key).mkdir(parents=True)
+    descriptors = len([*Path("/proc/self/fd").iterdir()])
     with pytest.raises(StorageUnavailable):
         await storage.open(key)
+    assert len([*Path("/proc/self/fd").iterdir()]) == descriptors
 
 
 async def test_a_link_is_never_followed(storage: FilesystemStorage, root: Path, tmp_path: Path) -> None:
@@ -311,6 +343,7 @@ class dying_uploader:  # noqa: N801 (reads as a word at its call)
 
     PROGRAM = """
 import asyncio, pathlib, sys
+from service.adapters.filesystem.cached import may_be_cached, open_cached, read_cached
 from service.adapters.filesystem.storage import FilesystemStorage
 
 async def main():

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 
+from service.adapters.filesystem.cached import may_be_cached
 from service.adapters.filesystem.folders import Folders, sync_folder
 from service.adapters.filesystem.listing import list_objects
-from service.adapters.filesystem.stream import FileStream, open_range
+from service.adapters.filesystem.stream import FileStream, open_cached_range, open_range
 from service.adapters.keys import check_key, check_note
 from service.adapters.spool import ABANDONED_AFTER, Spool, SpoolFile, os_errors
 from service.adapters.threads import in_thread
@@ -91,6 +92,7 @@ class FilesystemStorage:
         self._staging = root / "staging"
         self._spool = Spool(self._staging)
         self._folders = Folders(self._objects)
+        self._may_be_cached = False
 
     async def aopen(self) -> None:
         """Make the folders; raises `StorageUnavailable`, `StorageFull`."""
@@ -112,6 +114,8 @@ class FilesystemStorage:
         """Open a range of the file."""
         path = self._objects / check_key(key)
         with os_errors():
+            if self._may_be_cached and (cached := open_cached_range(path, offset, length)) is not None:
+                return cached
             try:
                 return await in_thread(lambda: open_range(path, offset, length), undo=FileStream.close)
             except (FileNotFoundError, NotADirectoryError) as error:
@@ -156,6 +160,7 @@ class FilesystemStorage:
     def _prepare(self) -> None:
         self._folders.ensure_root()
         self._spool.prepare()
+        self._may_be_cached = may_be_cached(self._objects)
 
     def _remove(self, path: Path) -> None:
         try:

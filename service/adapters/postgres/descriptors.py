@@ -1,10 +1,11 @@
-"""What delivery needs to know, one statement each."""
+"""What delivery needs to know, one statement for all who ask at the same time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from service.adapters.gathering import Gathering
 from service.adapters.postgres.database import Database, Row
 from service.domain.blob import Sha256
 from service.domain.health import Health
@@ -14,23 +15,30 @@ from service.observability import observed
 from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
 from service.ports.trash import TOMBSTONE
 
+# No EXISTS: of several blobs, the planner may answer it by reading all refs once.
 _OF_BLOB = """
-SELECT b.sha256, b.size, b.media_type, b.health, o.key,
-    EXISTS (SELECT FROM refs r WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live') AS is_public,
-    EXISTS (
-        SELECT FROM holdings h JOIN workspaces w ON w.id = h.workspace_id WHERE h.blob_id = b.id AND w.slug = $2
-    ) AS is_held,
+SELECT asked.place, b.sha256, b.size, b.media_type, b.health, o.key,
+    coalesce((
+        SELECT true FROM refs r WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live' LIMIT 1
+    ), false) AS is_public,
+    coalesce((
+        SELECT true FROM holdings h JOIN workspaces w ON w.id = h.workspace_id
+        WHERE h.blob_id = b.id AND w.slug = asked.workspace LIMIT 1
+    ), false) AS is_held,
     (SELECT status FROM holds WHERE blob_id = b.id) AS hold
-FROM blobs b JOIN objects o ON o.id = b.object_id WHERE b.sha256 = $1
+FROM unnest($1::bytea[], $2::text[]) WITH ORDINALITY AS asked (sha256, workspace, place)
+JOIN blobs b ON b.sha256 = asked.sha256
+JOIN objects o ON o.id = b.object_id
 """
 _OF_REF = """
-SELECT b.sha256, b.size, b.media_type, b.health, o.key, r.id, r.visibility, r.state, r.filename, r.created_at,
-    coalesce(w.slug = $2, false) AS is_owned, (SELECT status FROM holds WHERE blob_id = b.id) AS hold
-FROM refs r
+SELECT asked.place, b.sha256, b.size, b.media_type, b.health, o.key,
+    r.id, r.visibility, r.state, r.filename, r.created_at,
+    coalesce(w.slug = asked.workspace, false) AS is_owned, (SELECT status FROM holds WHERE blob_id = b.id) AS hold
+FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS asked (ref_id, workspace, place)
+JOIN refs r ON r.id = asked.ref_id
 JOIN workspaces w ON w.id = r.workspace_id
 JOIN blobs b ON b.id = r.blob_id
 JOIN objects o ON o.id = b.object_id
-WHERE r.id = $1
 """
 _PURGED = """
 SELECT coalesce(w.slug = $2, false) AS is_owned FROM tombstones t JOIN workspaces w ON w.id = t.workspace_id
@@ -38,16 +46,18 @@ WHERE t.ref_id = $1 AND t.purged_at > refkeep_now() - $3::interval
 """
 
 
-@dataclass(frozen=True, slots=True)
 class PostgresDescriptors:
     """`Descriptors` on Postgres."""
 
-    database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._blobs = Gathering(self._rows_of_blobs)
+        self._refs = Gathering(self._rows_of_refs)
 
     @observed("descriptors.of_blob", layer="repo", span_name="SELECT blobs")
     async def of_blob(self, sha256: Sha256, workspace: str | None) -> BlobDescriptor | None:
         """See the port."""
-        row = await self.database.fetchrow(_OF_BLOB, bytes.fromhex(sha256), workspace)
+        row = await self._blobs.ask((sha256, workspace))
         if row is None:
             return None
         return BlobDescriptor(_to_bytes(row), public=row["is_public"], held=row["is_held"], hold=row["hold"])
@@ -55,9 +65,9 @@ class PostgresDescriptors:
     @observed("descriptors.of_ref", layer="repo", span_name="SELECT refs")
     async def of_ref(self, ref_id: UUID, workspace: str | None) -> MediaDescriptor | PurgedMedia | None:
         """See the port."""
-        row = await self.database.fetchrow(_OF_REF, ref_id, workspace)
+        row = await self._refs.ask((ref_id, workspace))
         if row is None:
-            gone = await self.database.fetchrow(_PURGED, ref_id, workspace, TOMBSTONE)
+            gone = await self._database.fetchrow(_PURGED, ref_id, workspace, TOMBSTONE)
             return None if gone is None else PurgedMedia(gone["is_owned"])
         return MediaDescriptor(
             row["id"],
@@ -69,6 +79,19 @@ class PostgresDescriptors:
             row["created_at"],
             row["hold"],
         )
+
+    async def _rows_of_blobs(self, asked: Sequence[tuple[Sha256, str | None]]) -> Sequence[Row | None]:
+        names = [bytes.fromhex(sha256) for sha256, _ in asked]
+        return _in_place(asked, await self._database.fetch(_OF_BLOB, names, [workspace for _, workspace in asked]))
+
+    async def _rows_of_refs(self, asked: Sequence[tuple[UUID, str | None]]) -> Sequence[Row | None]:
+        names = [ref_id for ref_id, _ in asked]
+        return _in_place(asked, await self._database.fetch(_OF_REF, names, [workspace for _, workspace in asked]))
+
+
+def _in_place(asked: Sequence[object], rows: Iterable[Row]) -> list[Row | None]:
+    found = {row["place"]: row for row in rows}
+    return [found.get(place) for place in range(1, len(asked) + 1)]
 
 
 def _to_bytes(row: Row) -> ServableBytes:
