@@ -20,12 +20,13 @@ from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.application.authenticate import Authenticate
 from service.application.watch_lag import WatchLag
-from service.composition import Parts, create_collect, create_storage, create_use_cases
+from service.composition import Parts, create_collect, create_storage, create_use_cases, file_check
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
 from service.delivery.permissions import Permissions
 from service.delivery.routes import match
+from service.delivery.routine import AtHand
 from service.domain.policy import Policies
 from service.domain.signature import Signatures
 from service.drain import Drain
@@ -164,6 +165,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: P
         ),
         parts.storage,
         problem_answer,
+        AtHand(is_file=file_check(settings)),
         cross_origin=CrossOrigin(settings.cors_origins),
     )
     operations = Operations(

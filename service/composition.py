@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from service.adapters.filesystem.cached import is_at_hand, may_be_cached
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresWorkspaces
@@ -107,6 +109,12 @@ def create_storage(settings: Settings) -> Store:
     if settings.storage == "s3" and settings.s3_bucket is not None:
         return _s3_storage(settings, settings.s3_bucket)
     return FilesystemStorage(settings.data_dir / "blobs")
+
+
+def file_check(settings: Settings) -> Callable[[Path], bool]:
+    """What sees, without waiting, that a file of the open store is there; it sees none where that could wait."""
+    is_local = settings.storage == "filesystem" and may_be_cached(settings.data_dir / "blobs")
+    return is_at_hand if is_local else lambda _: False
 
 
 def _s3_storage(settings: Settings, bucket: str) -> S3Storage:

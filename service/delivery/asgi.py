@@ -1,4 +1,4 @@
-"""The ASGI types that delivery speaks, and the request headers as text."""
+"""The ASGI types that delivery speaks, and what they say of a request."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+
+def sends_files(scope: Scope) -> bool:
+    """Whether the server offers to send whole files by their path (ASGI extension `http.response.pathsend`)."""
+    return "http.response.pathsend" in (scope.get("extensions") or {})
 
 
 def request_headers(scope: Scope) -> dict[str, str]:

@@ -11,14 +11,15 @@ from service.delivery import headers as lines
 from service.delivery.access import Grant, Refusal, Reuse
 from service.delivery.answer import Answer, Request
 from service.delivery.asgi import Headers, Receive, Scope, Send
+from service.delivery.bodies import SMALL
 from service.delivery.conditional import Outcome, evaluate, range_applies
 from service.delivery.headers import EVERYWHERE, CrossOrigin
-from service.delivery.known import SMALL, Asker, Known, SmallBodies
+from service.delivery.known import Asker, Known
 from service.delivery.multipart import Layout, open_parts, open_range, open_whole, read_all
 from service.delivery.permissions import Permissions
 from service.delivery.ranges import ByteRange, select
 from service.delivery.routes import Route, match
-from service.delivery.routine import Routine, is_ordinary, routine_of
+from service.delivery.routine import AtHand, Routine, is_ordinary, routine_of
 from service.delivery.sender import STALL_SECONDS, Sender, Sent
 from service.domain.errors import BytesCorrupt, ObjectMissing, RefkeepError
 from service.domain.health import Health
@@ -47,7 +48,7 @@ class Delivery:
     permissions: Permissions
     storage: Storage
     problem: Problem
-    bodies: SmallBodies = field(default_factory=SmallBodies)
+    at_hand: AtHand = field(default_factory=AtHand)
     cross_origin: CrossOrigin = EVERYWHERE
     stall_seconds: float = STALL_SECONDS
 
@@ -56,7 +57,7 @@ class Delivery:
         if (route := match(scope)) is None:
             raise LookupError(f"{scope['method']} {scope['path']} is not delivery's.")
         if is_ordinary(scope) and (routine := self._routine(route)) is not None:
-            body = self.bodies.get(routine.content.storage_key)
+            body = routine.body(scope, self.at_hand)
             if body is not None:
                 await routine.send(scope, send, body)
                 return
@@ -125,16 +126,17 @@ class Delivery:
 
     async def _open_whole(self, request: Request, known: Known) -> Answer:
         content, started = known.grant.content, perf_counter()
-        body: bytes | ByteStream | None = self.bodies.get(content.storage_key)
+        body: bytes | ByteStream | None = self.at_hand.bodies.get(content.storage_key)
         cache_hit = body is not None
         if body is None:
             body = await open_whole(self.storage, content)
             if content.size <= SMALL:
                 body = await read_all(body)
-                self.bodies.add(content.storage_key, body)
+                self.at_hand.bodies.add(content.storage_key, body)
         request.timing.storage = perf_counter() - started
-        if cache_hit and known.routine is None and known.grant.reuse is Reuse.IMMUTABLE:
-            known.routine = routine_of(content, [*known.headers, *self.cross_origin.headers(origin=None)])
+        file = None if isinstance(body, bytes) else body.path
+        if known.routine is None and known.grant.reuse is Reuse.IMMUTABLE and (cache_hit or file is not None):
+            known.routine = routine_of(content, [*known.headers, *self.cross_origin.headers(origin=None)], file)
         return Answer(200, self._complete(request, known.grant, known.headers), body, cache_hit=cache_hit)
 
     async def _open_ranges(self, request: Request, grant: Grant, ranges: tuple[ByteRange, ...]) -> Answer:

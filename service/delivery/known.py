@@ -1,4 +1,4 @@
-"""What delivery remembers: permissions for a moment, the bytes of small blobs for as long as they are asked for."""
+"""What delivery knows already: who may have what, for a moment, and the answers that follow from it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,6 @@ from service.delivery.asgi import Headers
 from service.delivery.routine import Routine
 from service.domain.blob import Sha256
 from service.domain.health import Health
-
-SMALL = 64 * 1024
-"""Blobs of up to so many bytes are remembered whole."""
-
-_MOST_BYTES = 64 * 1024 * 1024
 
 
 class Asker(Enum):
@@ -36,7 +31,7 @@ Asked = tuple[Sha256 | UUID, str | Asker]
 class Known:
     """A grant with the headers of its 200, as far as they do not depend on the request.
 
-    `routine` is the answer to ordinary requests for it, once one of them was answered from memory.
+    `routine` is the answer to ordinary requests for it, once its bytes were found.
     """
 
     grant: Grant
@@ -74,28 +69,3 @@ class KnownGrants:
         if len(self._known) > self._most:
             self._known.popitem(last=False)
         return known
-
-
-class SmallBodies:
-    """Bytes by storage key, 64 MiB of those asked for last: a key is never used for other bytes."""
-
-    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
-        self._most_bytes, self._bytes = most_bytes, 0
-        self._bodies: OrderedDict[str, bytes] = OrderedDict()
-
-    def get(self, key: str) -> bytes | None:
-        """The bytes, if they are at hand."""
-        body = self._bodies.get(key)
-        if body is not None:
-            self._bodies.move_to_end(key)
-        return body
-
-    def add(self, key: str, body: bytes) -> None:
-        """Remember the whole bytes of an object."""
-        if key in self._bodies:
-            return
-        self._bodies[key] = body
-        self._bytes += len(body)
-        while self._bytes > self._most_bytes:
-            _, oldest = self._bodies.popitem(last=False)
-            self._bytes -= len(oldest)

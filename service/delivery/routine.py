@@ -1,12 +1,15 @@
-"""Answers that go out alike to everybody: small public blobs, asked for by hash and nothing else."""
+"""Answers that go out alike to everybody: whole public blobs, asked for by hash and nothing else."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from service.delivery.asgi import Headers, Message, Scope, Send
+from service.delivery.asgi import Headers, Message, Scope, Send, sends_files
+from service.delivery.bodies import SmallBodies
 from service.delivery.routes import BLOB_TEMPLATE
 from service.observability import DOWNLOAD, RoutineRequest, observe_request
 from service.ports.descriptors import ServableBytes
@@ -35,40 +38,59 @@ def is_ordinary(scope: Scope) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class AtHand:
+    """What can be sent without asking the store: bytes remembered, and files that `is_file` sees without waiting."""
+
+    bodies: SmallBodies = field(default_factory=SmallBodies)
+    is_file: Callable[[Path], bool] = lambda _: False
+
+
+@dataclass(frozen=True, slots=True)
 class Routine:
-    """An answer known beforehand: how it starts, of which object it has the bytes, and how it goes on record."""
+    """An answer known beforehand: how it starts, of which object it has the bytes, and how it goes on record.
+
+    `file` is what the server sends by itself; None where the bytes are remembered here.
+    """
 
     start: Message
     content: ServableBytes
+    file: Path | None
     record: RoutineRequest
 
-    async def send(self, scope: Scope, send: Send, body: bytes) -> None:
-        """Send the answer. No time-out watches: a small body is taken whole, and the kernel cuts who does not read."""
+    def body(self, scope: Scope, at_hand: AtHand) -> Message | None:
+        """The message with the bytes, None where they are not at hand, or where the server sends no files."""
+        if self.file is not None:
+            sent = sends_files(scope) and at_hand.is_file(self.file)
+            return {"type": "http.response.pathsend", "path": str(self.file)} if sent else None
+        found = at_hand.bodies.get(self.content.storage_key)
+        return None if found is None else {"type": "http.response.body", "body": found}
+
+    async def send(self, scope: Scope, send: Send, body: Message) -> None:
+        """Send the answer. No time-out watches: its body is taken at once, and the kernel cuts who does not read."""
         started = perf_counter()
         try:
             await send(self.start)
-            await send({"type": "http.response.body", "body": body})
+            await send(body)
         except Exception as error:  # noqa: BLE001 - as in `Sender`: too late for another answer
-            _record_broken(scope, self.content, error)
+            self._record_broken(scope, error)
         else:
             self.record.record(scope, perf_counter() - started)
 
+    def _record_broken(self, scope: Scope, error: Exception) -> None:
+        with observe_request(scope, operation=DOWNLOAD, route=BLOB_TEMPLATE, quiet=True) as observation:
+            observation.note_failure(error)
+            observation.complete(200, sha256=self.content.sha256, cache_hit=self.file is None)
 
-def routine_of(content: ServableBytes, headers: Headers) -> Routine:
-    """Put together the 200 to ordinary requests for `content`."""
+
+def routine_of(content: ServableBytes, headers: Headers, file: Path | None) -> Routine:
+    """Put together the 200 to ordinary requests for `content`; a `file` has just been found to be there."""
     record = RoutineRequest(
         DOWNLOAD,
         BLOB_TEMPLATE,
         200,
         storage_duration_ms=0.0,
         sha256=content.sha256,
-        cache_hit=True,
+        cache_hit=file is None,
         response_bytes=content.size,
     )
-    return Routine({"type": "http.response.start", "status": 200, "headers": headers}, content, record)
-
-
-def _record_broken(scope: Scope, content: ServableBytes, error: Exception) -> None:
-    with observe_request(scope, operation=DOWNLOAD, route=BLOB_TEMPLATE, quiet=True) as observation:
-        observation.note_failure(error)
-        observation.complete(200, sha256=content.sha256, cache_hit=True)
+    return Routine({"type": "http.response.start", "status": 200, "headers": headers}, content, file, record)

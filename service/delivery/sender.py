@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.lowlevel import checkpoint
 
-from service.delivery.asgi import Headers, Receive, Scope, Send
+from service.delivery.asgi import Headers, Receive, Scope, Send, sends_files
 from service.domain.errors import StorageUnavailable
 from service.ports.storage import ByteStream
 
@@ -60,7 +60,7 @@ class Sender:
     def __init__(self, scope: Scope, receive: Receive, send: Send, stall_seconds: float = STALL_SECONDS) -> None:
         self._receive, self._send = receive, send
         self._stall_seconds = stall_seconds
-        self._sends_files = "http.response.pathsend" in (scope.get("extensions") or {})
+        self._sends_files = sends_files(scope)
         self._sent = 0
         self._pace_from, self._pace_end = 0.0, PACE
 

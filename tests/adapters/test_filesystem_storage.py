@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from service.adapters.filesystem.cached import may_be_cached, open_cached, read_cached
+from service.adapters.filesystem.cached import is_at_hand, may_be_cached, open_cached, read_cached
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.spool import os_errors
 from service.domain.errors import ObjectMissing, StorageFull, StorageUnavailable
@@ -227,6 +227,7 @@ async def test_files_in_memory_need_no_thread_where_the_file_system_is_local(tmp
     assert descriptor is not None
     assert read_cached(descriptor, 4, 3) in {b"tent", None}  # None where this file system never says
     os.close(descriptor)
+    assert (is_at_hand(tmp_path / "file"), is_at_hand(tmp_path / "absent")) == (True, False)
     (tmp_path / "link").symlink_to(tmp_path / "file")
     assert open_cached(tmp_path / "link") is None
 
@@ -343,7 +344,7 @@ class dying_uploader:  # noqa: N801 (reads as a word at its call)
 
     PROGRAM = """
 import asyncio, pathlib, sys
-from service.adapters.filesystem.cached import may_be_cached, open_cached, read_cached
+from service.adapters.filesystem.cached import is_at_hand, may_be_cached, open_cached, read_cached
 from service.adapters.filesystem.storage import FilesystemStorage
 
 async def main():

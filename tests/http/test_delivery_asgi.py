@@ -16,9 +16,9 @@ from opentelemetry import metrics, trace
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.memory.storage import MemoryStorage
 from service.delivery.asgi import Message
+from service.delivery.bodies import SMALL
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
-from service.delivery.known import SMALL
 from service.delivery.sender import PIECE
 from service.domain.blob import parse_sha256
 from service.domain.errors import StorageUnavailable

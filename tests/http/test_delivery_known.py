@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from uuid_utils.compat import uuid7
 
+from service.adapters.filesystem.cached import is_at_hand
+from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.memory.storage import MemoryStorage, MemoryStream
 from service.delivery.access import Grant, Reuse
 from service.delivery.asgi import Message
+from service.delivery.bodies import SMALL, SmallBodies
 from service.delivery.headers import CrossOrigin
-from service.delivery.known import SMALL, KnownGrants, SmallBodies
+from service.delivery.known import KnownGrants
+from service.delivery.routine import AtHand
 from service.domain.blob import parse_sha256
 from service.domain.health import Health
 from service.domain.policy import Visibility
@@ -212,6 +216,34 @@ async def test_the_answer_kept_names_no_origin_that_another_page_had(storage: Co
             allowed = origin if origin in origins.origins else None
             assert (answer.status, answer.headers.get("access-control-allow-origin")) == (200, allowed)
             assert answer.headers["vary"] == "Origin"
+
+
+OFFERS: dict[str, object] = {"http.response.pathsend": {}}
+
+
+async def test_a_file_at_hand_is_sent_without_opening_it_anew(tmp_path: Path, clock: Clock) -> None:
+    storage, content = FilesystemStorage(tmp_path), noise(SMALL + 1)
+    await storage.aopen()
+    desk = desk_on(storage, KnownGrants(TTL, clock), at_hand=AtHand(is_file=is_at_hand))
+    path = await desk.add(content)
+    first, *others = [await call(desk.delivery, path, extensions=OFFERS) for _ in range(3)]
+    assert (first.status, first.body, first.path is not None) == (200, content, True)
+    assert others == [first] * 2
+    without = await call(desk.delivery, path, extensions={})
+    assert (without.headers, without.body, without.path) == (first.headers, content, None)
+
+
+async def test_a_file_that_went_is_a_fault_at_once_and_not_left_to_the_server(tmp_path: Path, clock: Clock) -> None:
+    storage = FilesystemStorage(tmp_path)
+    await storage.aopen()
+    desk = desk_on(storage, KnownGrants(TTL, clock), at_hand=AtHand(is_file=is_at_hand))
+    path = await desk.add(noise(SMALL + 1))
+    answers = [await call(desk.delivery, path, extensions=OFFERS) for _ in range(2)]
+    for answer in answers:
+        assert answer.path is not None
+        answer.path.unlink(missing_ok=True)
+    gone = await call(desk.delivery, path, extensions=OFFERS)
+    assert (gone.status, gone.headers["content-type"], gone.path) == (500, "application/problem+json", None)
 
 
 async def test_an_answer_kept_that_does_not_go_out_is_recorded(desk: Desk) -> None:

@@ -44,6 +44,14 @@ def open_cached(path: Path) -> int | None:
     return None if number < 0 else int(number)
 
 
+def is_at_hand(path: Path) -> bool:
+    """Whether the file at `path` is there, as far as that can be said without waiting."""
+    if (descriptor := open_cached(path)) is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
 def read_cached(descriptor: int, size: int, offset: int) -> bytes | None:
     """Up to `size` bytes from `offset`, as many as are in memory; None for none, or where that cannot be said."""
     buffer = bytearray(size)
