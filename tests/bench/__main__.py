@@ -75,7 +75,8 @@ def _opened(stack: ExitStack, folder: Path, rows: Sequence[Row], missing: Sequen
         if any("random" in row.name for row in rows):
             began = time.monotonic()
             yard.many[name] = folder / f"paths-{name}"
-            yard.many[name].write_text("\n".join(fill(started[name], many(), "many")))
+            with peers.at_large(started[name]):
+                yard.many[name].write_text("\n".join(fill(started[name], many(), "many")))
             click.echo(f"{name} has 20,000 blobs, in {time.monotonic() - began:.0f} s", err=True)
     return yard
 

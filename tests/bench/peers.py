@@ -81,6 +81,25 @@ def pinned(cpu: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+@contextlib.contextmanager
+def at_large(peer: Peer) -> Iterator[None]:
+    """Meanwhile the server may use every processor, with all that it has started."""
+    before = os.sched_getaffinity(peer.pid)
+    _move(peer, os.sched_getaffinity(0))
+    try:
+        yield
+    finally:
+        _move(peer, before)
+
+
+def _move(peer: Peer, cpus: set[int]) -> None:
+    root = psutil.Process(peer.pid)
+    for process in (root, *root.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
+            for thread in process.threads():
+                os.sched_setaffinity(thread.id, cpus)
+
+
 def program(name: str) -> str | None:
     """Where a program of Debian's is, None where it is not installed."""
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
