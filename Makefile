@@ -80,8 +80,9 @@ clean: ## remove .venv and caches; the data in .refkeep stays
 	@$(BYTECODE)
 	@touch $@
 
-.venv/.dev: .venv/.run requirements/dev.txt
+.venv/.dev: .venv/.run requirements/dev.txt contracts/client/pyproject.toml
 	@echo "Installing the tools for tests and checks into .venv …"
 	@$(PIP) --require-hashes --requirement requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation --editable contracts/client
 	@$(BYTECODE)
 	@touch $@
