@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, TypedDict
 from uuid import UUID
 
 import httpx
@@ -16,14 +16,31 @@ Progress = Callable[[int, int | None], None]
 VisibilityWord = Literal["public", "private"]
 
 
+EventHooks = Mapping[str, Sequence[Callable[..., Awaitable[Any]]]]
+
+
+class ClientOptions(TypedDict, total=False):
+    """What a client takes.
+
+    `timeout` and `retry` are what calls use that bring none of their own, `headers` go with every request. `transport`
+    and `event_hooks` are those of httpx; instrumentation goes there, each attempt passes through them.
+    """
+
+    timeout: httpx.Timeout | float
+    retry: Retry
+    headers: Mapping[str, str]
+    transport: httpx.AsyncBaseTransport
+    event_hooks: EventHooks
+
+
 class CallOptions(TypedDict, total=False):
-    """What every call takes.
+    """What every call takes. None is as good as leaving a keyword out, here and below.
 
     `traceparent` (W3C Trace Context) and `headers` are sent with each attempt; `timeout` and `retry` stand in for the
     client's own.
     """
 
-    traceparent: str
+    traceparent: str | None
     headers: Mapping[str, str]
     timeout: httpx.Timeout | float
     retry: Retry
@@ -32,26 +49,26 @@ class CallOptions(TypedDict, total=False):
 class WriteOptions(CallOptions, total=False):
     """What writes take: the key that makes them happen once, made anew for each call unless given.
 
-    Store it before the call and give it again after a crash, and the second call gets the answer of the first. It is 1 to
-    255 visible ASCII characters.
+    Store it before the call and give it again after a crash, and the second call gets the answer of the
+    first. It is 1 to 255 visible ASCII characters.
     """
 
-    idempotency_key: str
+    idempotency_key: str | None
 
 
 class ChangeOptions(WriteOptions, total=False):
     """What changes of refs take: `if_match` is the entity's version that they go by, else `VersionConflict`."""
 
-    if_match: int
+    if_match: int | None
 
 
 class LabelOptions(TypedDict, total=False):
     """What a ref says; `visibility` is the policy's default unless given."""
 
-    filename: str
-    alt: str
-    owner: str
-    visibility: VisibilityWord
+    filename: str | None
+    alt: str | None
+    owner: str | None
+    visibility: VisibilityWord | None
 
 
 class BodyOptions(TypedDict, total=False):
@@ -61,9 +78,9 @@ class BodyOptions(TypedDict, total=False):
     not tell it; `progress` hears how far they are.
     """
 
-    media_type: str
-    size: int
-    progress: Progress
+    media_type: str | None
+    size: int | None
+    progress: Progress | None
 
 
 class SendOptions(WriteOptions, BodyOptions, total=False):
@@ -92,27 +109,27 @@ class PatchOptions(ChangeOptions, total=False):
 class MediaOptions(CallOptions, total=False):
     """What to narrow the list of media to; live refs alone unless `state` or `ref_ids` (≤ 100) is given."""
 
-    state: Literal["live", "trashed", "all"]
-    entity_type: str
-    entity_id: str
-    role: str
-    sha256: str
-    media_type: str
-    ref_ids: Sequence[UUID | str]
+    state: Literal["live", "trashed", "all"] | None
+    entity_type: str | None
+    entity_id: str | None
+    role: str | None
+    sha256: str | None
+    media_type: str | None
+    ref_ids: Sequence[UUID | str] | None
 
 
 class EventOptions(CallOptions, total=False):
     """What to narrow the feed to; `limit` is the most events in a page (≤ 500)."""
 
-    limit: int
-    entity_type: str
-    entity_id: str
-    ref_id: UUID | str
-    sha256: str
-    decision: str
+    limit: int | None
+    entity_type: str | None
+    entity_id: str | None
+    ref_id: UUID | str | None
+    sha256: str | None
+    decision: str | None
 
 
 class DownloadOptions(CallOptions, total=False):
     """What downloads take."""
 
-    progress: Progress
+    progress: Progress | None

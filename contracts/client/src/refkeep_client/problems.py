@@ -14,8 +14,12 @@ class RefkeepError(Exception):
 class Unreachable(RefkeepError):
     """No answer: nobody listens, the connection broke, or it took too long. The call may have taken effect.
 
-    Repeating it with the same `idempotency_key` is safe.
+    Repeating it with the same `idempotency_key` is safe. `may_have_arrived` is false where no connection came about.
     """
+
+    def __init__(self, message: str, *, may_have_arrived: bool = True) -> None:
+        super().__init__(message)
+        self.may_have_arrived = may_have_arrived
 
 
 class NotRewindable(RefkeepError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
 
 _GROWTH = 2.0
 _MOST_DOUBLINGS = 30
@@ -23,6 +25,10 @@ class Retry:
     total_s: float = 30.0
     first_s: float = 0.1
     most_s: float = 5.0
+
+    def endless(self) -> Retry:
+        """The same pauses for ever."""
+        return replace(self, attempts=sys.maxsize, total_s=inf)
 
     def pause(self, failures: int, retry_after: float | None = None) -> float:
         """Seconds to wait behind the n-th failure in a row, n from 1."""

@@ -1,0 +1,46 @@
+"""One service for all tests of the client, and clients of it: each test has a workspace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from refkeep_client import Refkeep
+from tests.parts.postgres import PostgresServer
+from tests.parts.service import Refkeep as Service
+from tests.parts.service import Yard
+
+SIGNING_KEY = "2026:c2lnbmVkIGJ5IHRoZSB0ZXN0cw=="
+
+
+@pytest.fixture(scope="session")
+def yard(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    """Where services are started."""
+    return Yard(tmp_path_factory.mktemp("client-yard"), postgres)
+
+
+@pytest.fixture(scope="session")
+def service(yard: Yard) -> Iterator[Service]:
+    """The service with its defaults and a key to sign with, on a folder."""
+    with yard.running(SIGNING_KEYS=SIGNING_KEY) as started:
+        yield started
+
+
+@pytest.fixture
+def workspace(service: Service) -> str:
+    """A new workspace."""
+    return service.workspace()
+
+
+@pytest.fixture
+def key(service: Service, workspace: str) -> str:
+    """A key that may do everything in it."""
+    return service.key(workspace, "read", "write", "admin")
+
+
+@pytest.fixture
+async def refkeep(service: Service, key: str) -> AsyncIterator[Refkeep]:
+    """A client of that workspace."""
+    async with Refkeep(service.url, key=key) as client:
+        yield client
