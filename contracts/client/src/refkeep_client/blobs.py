@@ -8,9 +8,9 @@ from typing import Unpack
 
 import msgspec
 
-from refkeep_client.bodies import Body, body_of, hash_of
+from refkeep_client.bodies import Body, body_of, named_body
 from refkeep_client.calls import read, with_body, with_json, write
-from refkeep_client.content import Content, Source
+from refkeep_client.content import Content
 from refkeep_client.download import download
 from refkeep_client.options import CallOptions, DownloadOptions, SendOptions, WriteOptions
 from refkeep_client.problems import Corrupted, Forbidden, NotFound
@@ -42,10 +42,12 @@ class Blobs:
         Without `sha256` the content is read twice, first to hash it; a bare iterator needs its hash given
         (`ValueError`). Raises `DigestMismatch` where the bytes are others, and what `send` raises.
         """
-        body = body_of(content, options)
-        body.named = await _hash(body.source) if sha256 is None else checked_sha256(sha256)
-        held = await self._held(body.named, options)
-        return held or await self._upload("PUT", path_of("blobs", body.named), body, options)
+        if sha256 is None:
+            body = await named_body(content, options)
+        else:
+            body = body_of(content, options, checked_sha256(sha256))
+        name = body.named or ""
+        return await self._held(name, options) or await self._upload("PUT", path_of("blobs", name), body, options)
 
     async def missing(self, hashes: Iterable[str], **options: Unpack[CallOptions]) -> tuple[str, ...]:
         """Which of these (≤ 1000) the workspace must still send, in their order; extends the life of those it holds."""
@@ -106,9 +108,3 @@ def check_sent(blob: Blob, body: Body) -> None:
     """Raises `Corrupted` unless the blob is what went out."""
     if body.found is not None and body.found != blob.sha256:
         raise Corrupted(f"Bytes that hash to {body.found} went out, {blob.sha256} arrived.")
-
-
-async def _hash(source: Source) -> str:
-    if not source.rewindable:
-        raise ValueError("This content can be read only once: give its sha256, or use send().")
-    return await hash_of(source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from refkeep_client.content import Content, Source, source_of
@@ -71,10 +71,14 @@ def body_of(content: Content, options: BodyOptions, sha256: str | None = None) -
     return Body(source_of(content, options.get("size")), options.get("progress"), sha256)
 
 
-async def hash_of(source: Source) -> str:
-    """The SHA-256 of all of it, read once."""
-    digest = sha256()
-    async with aclosing(source.read()) as pieces:
+async def named_body(content: Content, options: BodyOptions) -> Body:
+    """The same, read once before it is sent, to name it and to know its size. Raises `ValueError` for an iterator."""
+    body = body_of(content, options)
+    if not body.source.rewindable:
+        raise ValueError("This content can be read only once: give its sha256, or use send().")
+    digest, size = sha256(), 0
+    async with aclosing(body.source.read()) as pieces:
         async for piece in pieces:
             digest.update(piece)
-    return digest.hexdigest()
+            size += len(piece)
+    return Body(replace(body.source, size=size), body.progress, digest.hexdigest())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -21,6 +22,13 @@ TIMEOUT = httpx.Timeout(connect=5.0, read=30.0, write=30.0, pool=10.0)
 """Seconds without progress: until a connection stands, for a piece to arrive, to be taken, for a free connection."""
 
 _AGENT = "refkeep-client"
+
+
+def _trust(url: str, given: ssl.SSLContext | None) -> ssl.SSLContext | bool:
+    """Whom to trust; nobody where nothing is encrypted, which is quicker than to load who is."""
+    if given is not None:
+        return given
+    return True if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Refkeep:
@@ -53,6 +61,7 @@ class Refkeep:
             headers=headers,
             timeout=options.get("timeout", TIMEOUT),
             transport=options.get("transport"),
+            verify=_trust(self.url, options.get("verify")),
             event_hooks={name: list(hooks) for name, hooks in options.get("event_hooks", {}).items()},
         )
         sender = Sender(self._http, options.get("retry", Retry()))

@@ -22,7 +22,6 @@ from refkeep_client.problems import Corrupted, Problem, Unexpected, Unreachable
 from refkeep_client.results import Downloaded
 from refkeep_client.sending import Sender, transport_errors
 
-_PIECE_BYTES = 256 * 1024
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 _HASH = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
@@ -125,7 +124,9 @@ async def _attempt(sender: Sender, call: Call, partial: _Partial) -> None:
         if not (resuming and _goes_on(response, partial)):
             partial.begin(response)
         with transport_errors(call):
-            async for piece in response.aiter_raw(_PIECE_BYTES):
+            async for (
+                piece
+            ) in response.aiter_raw():  # as they come: what was collected first would be lost with a break
                 await asyncio.to_thread(partial.add, piece)
                 partial.tell()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 from uuid import UUID
@@ -23,7 +24,8 @@ class ClientOptions(TypedDict, total=False):
     """What a client takes.
 
     `timeout` and `retry` are what calls use that bring none of their own, `headers` go with every request. `transport`
-    and `event_hooks` are those of httpx; instrumentation goes there, each attempt passes through them.
+    and `event_hooks` are those of httpx; instrumentation goes there, each attempt passes through them. `verify` says
+    whose certificates to trust where that is not everybody's.
     """
 
     timeout: httpx.Timeout | float
@@ -31,6 +33,7 @@ class ClientOptions(TypedDict, total=False):
     headers: Mapping[str, str]
     transport: httpx.AsyncBaseTransport
     event_hooks: EventHooks
+    verify: ssl.SSLContext
 
 
 class CallOptions(TypedDict, total=False):
