@@ -22,9 +22,9 @@ from refkeep_client import (
 from service.commands import events as event_commands
 from tests.client.conftest import QUICK
 from tests.client.fates import field, in_turn
-from tests.parts.relay import RELAYED, Fate, Relay, running_relay
+from tests.parts.relay import RELAYED, Fate, Relay
+from tests.parts.service import PATIENCE_S, Yard, eventually, is_ready
 from tests.parts.service import Refkeep as Service
-from tests.parts.service import Yard, eventually, is_ready
 
 pytestmark = pytest.mark.anyio
 
@@ -33,9 +33,9 @@ LINE_SEPARATORS = "one\u2028two\u2029three"
 
 
 async def taken(events: AsyncIterator[Event], count: int) -> list[Event]:
-    """So many of them, within ten seconds."""
+    """So many of them."""
     found = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         async for event in events:
             found.append(event)
             if len(found) == count:
@@ -109,34 +109,28 @@ async def test_a_feed_goes_on_through_everything_that_passes(far: Refkeep, refke
 
 
 async def test_a_feed_survives_the_restart_of_the_service(yard: Yard, other: Service, other_key: str) -> None:
-    async with (
-        running_relay(("127.0.0.1", other.port)) as relay,
-        Refkeep(relay.url, key=other_key, retry=QUICK) as client,
-    ):
+    async with Refkeep(other.url, key=other_key, retry=QUICK) as client:
         [before] = await appended(client, b"before")
         async with aclosing(client.events.follow(entity_type="document", wait=5)) as feed:
             assert inserted(await taken(feed, 1)) == [before]
             waiting = asyncio.create_task(taken(feed, 1))
-            again = await asyncio.to_thread(restarted, yard, other)
-            try:
-                relay.upstream = ("127.0.0.1", again.port)
-                [after] = await appended(client, b"after")
-                assert inserted(await waiting) == [after]
-            finally:
-                await asyncio.to_thread(again.stop)
+            await asyncio.to_thread(restart, yard, other)
+            [after] = await appended(client, b"after")
+            assert inserted(await waiting) == [after]
 
 
-def restarted(yard: Yard, service: Service) -> Service:
-    """The service stopped, and another one on its database and folder, ready."""
+def restart(yard: Yard, service: Service) -> None:
+    """Stop it, and start it again where it was."""
     assert service.stop() == 0
-    again = yard.launch("serve", DATABASE_URL=service.database_url, data_dir=service.data_dir)
-    eventually(lambda: is_ready(again) or again.process.poll() is not None)
-    return again
+    settings = {"DATABASE_URL": service.database_url, "PORT": service.port}
+    service.process = yard.launch("serve", data_dir=service.data_dir, **settings).process
+    eventually(lambda: is_ready(service) or service.process.poll() is not None)
+    assert is_ready(service)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def other(yard: Yard) -> Iterator[Service]:
-    """A service of the test's own."""
+    """A service of these tests' own."""
     with yard.running() as started:
         yield started
 
