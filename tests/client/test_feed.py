@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from refkeep_client import (
     Unreachable,
 )
 from service.commands import events as event_commands
-from tests.client.conftest import QUICK
+from tests.client.conftest import QUICK, SIGNING_KEY
 from tests.client.fates import field, in_turn
 from tests.parts.relay import RELAYED, Fate, Relay
 from tests.parts.service import PATIENCE_S, Yard, eventually, is_ready
@@ -108,13 +108,13 @@ async def test_a_feed_goes_on_through_everything_that_passes(far: Refkeep, refke
         assert inserted(await taken(feed, 6)) == ids
 
 
-async def test_a_feed_survives_the_restart_of_the_service(yard: Yard, other: Service, other_key: str) -> None:
-    async with Refkeep(other.url, key=other_key, retry=QUICK) as client:
+async def test_a_feed_survives_the_restart_of_the_service(yard: Yard, service: Service, key: str) -> None:
+    async with Refkeep(service.url, key=key, retry=QUICK) as client:
         [before] = await appended(client, b"before")
         async with aclosing(client.events.follow(entity_type="document", wait=5)) as feed:
             assert inserted(await taken(feed, 1)) == [before]
             waiting = asyncio.create_task(taken(feed, 1))
-            await asyncio.to_thread(restart, yard, other)
+            await asyncio.to_thread(restart, yard, service)
             [after] = await appended(client, b"after")
             assert inserted(await waiting) == [after]
 
@@ -122,23 +122,10 @@ async def test_a_feed_survives_the_restart_of_the_service(yard: Yard, other: Ser
 def restart(yard: Yard, service: Service) -> None:
     """Stop it, and start it again where it was."""
     assert service.stop() == 0
-    settings = {"DATABASE_URL": service.database_url, "PORT": service.port}
+    settings = {"DATABASE_URL": service.database_url, "PORT": service.port, "SIGNING_KEYS": SIGNING_KEY}
     service.process = yard.launch("serve", data_dir=service.data_dir, **settings).process
     eventually(lambda: is_ready(service) or service.process.poll() is not None)
     assert is_ready(service)
-
-
-@pytest.fixture(scope="module")
-def other(yard: Yard) -> Iterator[Service]:
-    """A service of these tests' own."""
-    with yard.running() as started:
-        yield started
-
-
-@pytest.fixture
-def other_key(other: Service) -> str:
-    """A key of a new workspace in it."""
-    return other.key(other.workspace(), "read", "write")
 
 
 async def test_a_stream_brings_what_pages_bring(refkeep: Refkeep) -> None:
@@ -205,17 +192,18 @@ async def test_a_snapshot_may_be_left_in_the_middle(refkeep: Refkeep) -> None:
         assert (await anext(aiter(snapshot))).ref_id == ids[0]
 
 
-async def test_a_cursor_whose_events_were_dropped_is_an_exception_of_its_own(other: Service, other_key: str) -> None:
-    async with Refkeep(other.url, key=other_key) as client:
-        await appended(client, b"old", b"older")
-        first, *_, last = (await client.events.page()).events
-        await asyncio.to_thread(other.command, event_commands.events, "drop", "--before", last.id)
-        with pytest.raises(CursorExpired) as raised:
-            await client.events.page(first.id)
-        assert raised.value.members["snapshot"] == "/snapshot"
-        for feed in (client.events.follow(first.id), client.events.stream(first.id)):
-            with pytest.raises(CursorExpired):
-                await anext(feed)
+async def test_a_cursor_whose_events_were_dropped_is_an_exception_of_its_own(
+    refkeep: Refkeep, service: Service
+) -> None:
+    await appended(refkeep, b"old", b"older")
+    first, *_, last = (await refkeep.events.page()).events
+    await asyncio.to_thread(service.command, event_commands.events, "drop", "--before", last.id)
+    with pytest.raises(CursorExpired) as raised:
+        await refkeep.events.page(first.id)
+    assert raised.value.members["snapshot"] == "/snapshot"
+    for feed in (refkeep.events.follow(first.id), refkeep.events.stream(first.id)):
+        with pytest.raises(CursorExpired):
+            await anext(feed)
 
 
 async def test_a_feed_ends_where_waiting_is_of_no_use(refkeep: Refkeep, service: Service) -> None:

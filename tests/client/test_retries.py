@@ -22,6 +22,7 @@ from refkeep_client import (
     EntityKey,
     NotFound,
     NotRewindable,
+    Problem,
     Refkeep,
     Rejected,
     Retry,
@@ -29,6 +30,7 @@ from refkeep_client import (
     Unavailable,
     Unreachable,
 )
+from service.router.problems import problem_answer
 from tests.client.conftest import QUICK
 from tests.client.fates import field, in_turn, methods
 from tests.parts.relay import Fate, Relay
@@ -159,6 +161,30 @@ async def test_attempts_are_bounded_in_time(far: Refkeep, relay: Relay) -> None:
     with pytest.raises(Unavailable):
         await far.refs.get(FILES, retry=Retry(attempts=10**6, total_s=0.5, first_s=0.05, most_s=0.1))
     assert 0.3 <= monotonic() - began < 5.0
+
+
+def told(code: str) -> Fate:
+    """What the service says with this code."""
+    status, _, content = problem_answer(code, "A sentence.", "/")
+    return Fate(status=status, content=content)
+
+
+@pytest.mark.parametrize("code", ["idempotency-in-progress", "unavailable", "storage-unavailable", "read-only"])
+async def test_what_the_service_says_will_pass_is_tried_again(far: Refkeep, relay: Relay, code: str) -> None:
+    relay.decide = in_turn(told(code), told(code))
+    assert (await far.refs.append(FILES, b"passes")).decision == "insert"
+    assert len(relay.heads) == 3
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["role-full", "signing-disabled", "internal", "storage-full", "quota-exceeded", "request-timeout", "on-hold"],
+)
+async def test_what_will_not_pass_by_itself_is_raised_at_once(far: Refkeep, relay: Relay, code: str) -> None:
+    relay.decide = in_turn(told(code))
+    with pytest.raises(Problem) as raised:
+        await far.refs.append(FILES, b"refused")
+    assert (raised.value.code, len(relay.heads)) == (code, 1)
 
 
 async def test_a_refusal_is_not_tried_again(far: Refkeep, relay: Relay) -> None:

@@ -17,7 +17,7 @@ class Fate:
     """What happens to one request: it is relayed, unless one of these says otherwise."""
 
     status: int | None = None
-    """Answered with this status and no body, never relayed."""
+    """Answered with this status and `content`, never relayed."""
     body_bytes: int | None = None
     """The connection is cut after so many bytes of the answer's body; with 0 the whole answer is lost."""
     silent: bool = False
@@ -26,6 +26,8 @@ class Fate:
     """What `Retry-After` says beside `status`."""
     taken_bytes: int | None = None
     """The connection is reset after so many bytes of the request's body, of which nothing is relayed."""
+    content: bytes = b""
+    """The body beside `status`: a problem document."""
     pause_s: float = 0.0
     """Relayed only after so many seconds."""
     garbles_body: bool = False
@@ -126,8 +128,10 @@ def _garbled(piece: bytes) -> bytes:
 
 
 def _refusal(fate: Fate) -> bytes:
-    after = "" if fate.retry_after is None else f"Retry-After: {fate.retry_after}\r\n"
-    return f"HTTP/1.1 {fate.status} No\r\n{after}Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
+    lines = [f"HTTP/1.1 {fate.status} No", f"Content-Length: {len(fate.content)}", "Connection: close"]
+    lines += [f"Retry-After: {fate.retry_after}"] if fate.retry_after is not None else []
+    lines += ["Content-Type: application/problem+json"] if fate.content else []
+    return "\r\n".join(lines).encode() + _HEAD_END + fate.content
 
 
 async def _consume(reader: asyncio.StreamReader, left: int) -> None:

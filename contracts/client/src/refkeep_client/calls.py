@@ -24,7 +24,10 @@ Params = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that may be sent more than once; `timeout` and `retry` are the client's own where None."""
+    """A request that may be sent more than once.
+
+    `policy` is the path of the one that its body is judged by; `timeout` and `retry` are the client's own where None.
+    """
 
     method: str
     path: str
@@ -32,6 +35,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: bytes | None = None
     body: Body | None = None
+    policy: str | None = None
     timeout: httpx.Timeout | float | None = None
     retry: Retry | None = None
 

@@ -19,7 +19,7 @@ from refkeep_client.options import AttachOptions, CallOptions, ChangeOptions, Pu
 from refkeep_client.problems import Unexpected
 from refkeep_client.results import Attached, Changed, Entity, EntityRefs, Ref
 from refkeep_client.sending import Sender
-from refkeep_client.texts import checked_sha256, ref_id_text, refs_path
+from refkeep_client.texts import checked_sha256, path_of, ref_id_text, refs_path
 
 _SETTLING_ROUNDS = 8
 
@@ -59,16 +59,16 @@ class Refs:
         call = change("PUT", refs_path(slot), options)
         if options.get("if_empty", False):
             call = call.with_headers(if_none_match="*")
-        return await self._attach(call, content, None, options)
+        return await self._attach(call, slot, content, options)
 
     async def append(self, role: RoleKey, content: str | Content, **options: Unpack[AttachOptions]) -> Attached:
         """Put a ref behind the last one of a list. Raises `Conflict` when it is full, and what `put` raises."""
-        return await self._attach(change("POST", refs_path(role), options), content, None, options)
+        return await self._attach(change("POST", refs_path(role), options), role, content, options)
 
     async def insert(self, slot: SlotKey, content: str | Content, **options: Unpack[AttachOptions]) -> Attached:
         """Put a ref before the one at that position of a list; needs `if_match`. Raises what `append` raises."""
         call = change("POST", refs_path(slot.role_key), options)
-        return await self._attach(call, content, slot.position, options)
+        return await self._attach(call, slot, content, options, slot.position)
 
     async def order(self, role: RoleKey, ref_ids: Iterable[UUID | str], **options: Unpack[ChangeOptions]) -> Changed:
         """Put the live refs of a list in this order, each once; needs `if_match`.
@@ -97,7 +97,12 @@ class Refs:
         return (await self._sender.ask(call, _Results)).results
 
     async def _attach(
-        self, call: Call, content: str | Content, position: int | None, options: AttachOptions
+        self,
+        call: Call,
+        key: RoleKey | SlotKey,
+        content: str | Content,
+        options: AttachOptions,
+        position: int | None = None,
     ) -> Attached:
         labels = {name: options.get(name) for name in ("filename", "alt", "owner", "visibility")}
         members = present(**labels, position=position)
@@ -106,7 +111,8 @@ class Refs:
             return await self._sender.ask_write(command, Attached)
         body = body_of(content, options)
         query = [(name, str(value)) for name, value in members.items()]
-        upload = with_body(replace(call, params=query), body, options.get("media_type"))
+        policy = path_of("policies", key.entity_type, key.role)
+        upload = with_body(replace(call, params=query, policy=policy), body, options.get("media_type"))
         attached = await self._sender.ask_write(upload, Attached)
         check_sent(attached.ref.blob, body)
         return attached

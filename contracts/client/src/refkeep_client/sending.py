@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import monotonic
@@ -15,14 +15,26 @@ import msgspec
 
 from refkeep_client.answers import is_replayed, problem_of, result_of
 from refkeep_client.calls import Call
-from refkeep_client.problems import NotRewindable, Problem, RefkeepError, Unavailable, Unexpected, Unreachable
-from refkeep_client.results import Attached, Changed, Sent
-from refkeep_client.retry import Retry
+from refkeep_client.problems import (
+    NotRewindable,
+    Problem,
+    ProblemDocument,
+    RefkeepError,
+    TooLarge,
+    Unavailable,
+    Unexpected,
+    Unreachable,
+)
+from refkeep_client.results import Attached, Changed, Policy, Sent
+from refkeep_client.retry import NO_RETRY, Retry
 
 Shape = TypeVar("Shape")
 Written = TypeVar("Written", Attached, Changed, Sent)
 
 _NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_ABOUT_THE_BODY = {"content-length", "content-type", "content-digest", "idempotency-key", "if-match", "if-none-match"}
+_TAKEN_IN_ANY_CASE = 64 * 1024
+"""Bytes that the service takes in before it answers, so that its refusal is heard."""
 _IN_PROGRESS = "idempotency-in-progress"
 
 
@@ -113,10 +125,27 @@ class Sender:
             try:
                 return await self.attempt(call, streamed=streamed)
             except (Problem, Unreachable) as error:
+                await self._check_limit(call, error)
                 pause = attempts.pause_after(error)
                 if call.body is not None and not call.body.repeatable:
                     raise _not_rewindable(call, call.body.sent) from error
                 await asyncio.sleep(pause)
+
+    async def _check_limit(self, call: Call, error: RefkeepError) -> None:
+        """Raise `TooLarge` where a connection broke because of the body's length.
+
+        The service refuses by the declared length and closes; whoever still sends may never hear why.
+        """
+        size = 0 if call.body is None or not call.body.begun else call.body.source.size or 0
+        if call.policy is None or size <= _TAKEN_IN_ANY_CASE or not isinstance(error, Unreachable):
+            return
+        kept = {name: value for name, value in call.headers.items() if name not in _ABOUT_THE_BODY}
+        asked = Call("GET", call.policy, headers=kept, timeout=call.timeout, retry=NO_RETRY)
+        most = size
+        with suppress(Problem, Unreachable):
+            most = (await self.ask(asked, Policy)).max_bytes
+        if size > most:
+            raise _too_large(size, most) from error
 
     async def _send(self, call: Call) -> httpx.Response:
         if call.body is None:
@@ -149,6 +178,11 @@ def transport_errors(call: Call) -> Iterator[None]:
         raise Unreachable(f"{call}: {reason}", may_have_arrived=arrived) from error
     except httpx.HTTPError as error:
         raise Unexpected(f"{call}: {type(error).__name__}") from error
+
+
+def _too_large(size: int, max_bytes: int) -> TooLarge:
+    detail = f"{size} bytes are more than the {max_bytes} that are taken here."
+    return TooLarge(ProblemDocument(status=413, code="too-large", detail=detail, members={"max_bytes": max_bytes}))
 
 
 def _not_rewindable(call: Call, sent: int) -> NotRewindable:
