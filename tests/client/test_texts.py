@@ -69,6 +69,14 @@ def test_each_write_has_a_key_of_its_own_unless_one_is_given() -> None:
     assert write("PUT", "/", {"idempotency_key": "mine"}).headers["idempotency-key"] == "mine"
 
 
+def test_a_header_that_is_spelled_otherwise_is_not_sent_twice() -> None:
+    call = write("PUT", "/", {"headers": {"Idempotency-KEY": "theirs", "X-Mine": "too"}, "idempotency_key": "mine"})
+    assert call.headers == {"idempotency-key": "mine", "x-mine": "too"}
+    client = Refkeep("http://refkeep.example", key=KEY, headers={"Authorization": "theirs", "User-Agent": "books"})
+    assert client._http.headers.get_list("authorization") == [f"Bearer {KEY}"]
+    assert client._http.headers["user-agent"] == "books"
+
+
 @pytest.mark.parametrize("url", ["refkeep.example", "ftp://refkeep.example", "http://", "https://h?x=1", "https://h#x"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="address of a service"):

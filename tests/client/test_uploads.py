@@ -14,7 +14,7 @@ from refkeep_client import EntityKey, NotFound, Refkeep, TooLarge
 pytestmark = pytest.mark.anyio
 
 MIB = 2**20
-PIECES = 48
+PIECES = 32
 
 
 def pieces() -> Iterator[bytes]:
@@ -35,7 +35,7 @@ def at_most(size: int) -> Iterator[None]:
 
 
 async def test_no_body_is_ever_in_memory(refkeep: Refkeep, tmp_path: Path) -> None:
-    with at_most(12 * MIB):
+    with at_most(8 * MIB):
         sent = await refkeep.blobs.send(pieces)
         await refkeep.blobs.download(sent.blob.sha256, tmp_path / "large")
         attached = await refkeep.refs.put(EntityKey("document", "1").slot("file"), tmp_path / "large")

@@ -49,7 +49,7 @@ class Call:
 
 def read(method: str, path: str, options: CallOptions, params: Mapping[str, object] | None = None) -> Call:
     """A call that changes nothing."""
-    headers = dict(options.get("headers", {}))
+    headers = {name.lower(): value for name, value in options.get("headers", {}).items()}
     if (traceparent := options.get("traceparent")) is not None:
         headers["traceparent"] = checked_traceparent(traceparent)
     return Call(

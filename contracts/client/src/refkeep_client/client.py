@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -31,6 +32,10 @@ def _trust(url: str, given: ssl.SSLContext | None) -> ssl.SSLContext | bool:
     return True if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
 class Refkeep:
     """A workspace of a Refkeep service: `async with Refkeep(url, key=key) as refkeep: …`.
 
@@ -48,8 +53,7 @@ class Refkeep:
     def __init__(
         self, url: str, *, key: str | None = None, workspace: str | None = None, **options: Unpack[ClientOptions]
     ) -> None:
-        headers = dict(options.get("headers", {}))
-        headers["user-agent"] = headers.get("user-agent", _AGENT)
+        headers = httpx.Headers({"user-agent": _AGENT, **_lowered(options.get("headers", {}))})
         if key is not None:
             headers["authorization"] = f"Bearer {checked_key(key)}"
         if workspace is not None:
