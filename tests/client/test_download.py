@@ -6,6 +6,7 @@ import random
 from hashlib import sha256
 from pathlib import Path
 
+import httpx
 import pytest
 
 from refkeep_client import (
@@ -16,6 +17,7 @@ from refkeep_client import (
     Refkeep,
     Retry,
     Unavailable,
+    Unexpected,
     Unreachable,
 )
 from tests import samples
@@ -149,3 +151,34 @@ async def test_anyone_may_download_what_is_public(refkeep: Refkeep, relay: Relay
     async with Refkeep(relay.url) as anyone:
         await anyone.blobs.download(ref.blob.sha256, target)
     assert target.read_bytes() == samples.png()
+
+
+class Meddling(httpx.AsyncHTTPTransport):
+    """Sends another `Range` than was asked for, or none."""
+
+    def __init__(self, instead: str | None) -> None:
+        super().__init__()
+        self._instead = instead
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.headers.pop("range", None) is not None and self._instead is not None:
+            request.headers["range"] = self._instead
+        return await super().handle_async_request(request)
+
+
+async def test_a_server_that_knows_no_ranges_sends_all_of_it_again(
+    relay: Relay, key: str, held: str, target: Path
+) -> None:
+    relay.decide = in_turn(Fate(body_bytes=70_000), Fate(body_bytes=90_000))
+    async with Refkeep(relay.url, key=key, transport=Meddling(None)) as client:
+        done = await client.blobs.download(held, target)
+    assert (done.size, done.resumed) == (len(BYTES), 2)
+    assert target.read_bytes() == BYTES
+
+
+async def test_another_range_than_was_asked_for_is_not_taken(relay: Relay, key: str, held: str, target: Path) -> None:
+    relay.decide = in_turn(Fate(body_bytes=70_000))
+    async with Refkeep(relay.url, key=key, transport=Meddling("bytes=5-")) as client:
+        with pytest.raises(Unexpected, match="byte 70000"):
+            await client.blobs.download(held, target)
+    assert list(target.parent.iterdir()) == []
