@@ -61,8 +61,8 @@ lock: .venv/.dev ## write requirements/ anew from pyproject.toml (ARGS=--upgrade
 	@$(LOCK) --group dev $(ARGS) --constraint requirements/run.txt --output-file requirements/dev.txt
 
 clean: ## remove .venv and caches; the data in .refkeep stays
-	@rm -rf .venv build dist ./*.egg-info .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	@find service tests -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf .venv build dist ./*.egg-info contracts/client/src/*.egg-info contracts/client/build .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find service tests contracts -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps: each step runs again only when what it depends on has changed.
 
@@ -80,8 +80,9 @@ clean: ## remove .venv and caches; the data in .refkeep stays
 	@$(BYTECODE)
 	@touch $@
 
-.venv/.dev: .venv/.run requirements/dev.txt
+.venv/.dev: .venv/.run requirements/dev.txt contracts/client/pyproject.toml
 	@echo "Installing the tools for tests and checks into .venv …"
 	@$(PIP) --require-hashes --requirement requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation --editable contracts/client
 	@$(BYTECODE)
 	@touch $@

@@ -17,11 +17,23 @@ class Fate:
     """What happens to one request: it is relayed, unless one of these says otherwise."""
 
     status: int | None = None
-    """Answered with this status and no body, never relayed."""
+    """Answered with this status and `content`, never relayed."""
     body_bytes: int | None = None
     """The connection is cut after so many bytes of the answer's body; with 0 the whole answer is lost."""
     silent: bool = False
     """Never answered."""
+    retry_after: str | None = None
+    """What `Retry-After` says beside `status`."""
+    taken_bytes: int | None = None
+    """The connection is reset after so many bytes of the request's body, of which nothing is relayed."""
+    content: bytes = b""
+    """The body beside `status`: a problem document."""
+    pause_s: float = 0.0
+    """Relayed only after so many seconds."""
+    garbles_body: bool = False
+    """The first byte of the request's body becomes another one."""
+    garbles_answer: bool = False
+    """The first byte of the answer's body becomes another one."""
 
 
 RELAYED = Fate()
@@ -69,11 +81,15 @@ class Relay:
                 writer.write(b"HTTP/1.1 100 Continue" + _HEAD_END)
             if fate.silent:
                 await reader.read()
+            elif fate.taken_bytes is not None:
+                await _consume(reader, fate.taken_bytes)
+                writer.transport.abort()
             elif fate.status is None:
+                await asyncio.sleep(fate.pause_s)
                 await self._relay(head, fate, reader, writer)
             else:
                 await _consume(reader, _length_of(head))
-                writer.write(f"HTTP/1.1 {fate.status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+                writer.write(_refusal(fate))
                 await writer.drain()
 
     async def _relay(self, head: bytes, fate: Fate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,25 +101,37 @@ class Relay:
                 piece = await reader.read(min(_PIECE, left))
                 if not piece:
                     return
+                up_writer.write(_garbled(piece) if fate.garbles_body and left == _length_of(head) else piece)
                 left -= len(piece)
-                up_writer.write(piece)
                 await up_writer.drain()
-            await _answer(up_reader, writer, fate.body_bytes)
+            await _answer(up_reader, writer, fate)
         finally:
             up_writer.close()
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body_bytes: int | None) -> None:
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fate: Fate) -> None:
     head = await reader.readuntil(_HEAD_END)
-    if body_bytes == 0:
+    if fate.body_bytes == 0:
         await reader.read()
         return
     writer.write(head)
-    left = body_bytes if body_bytes is not None else -1
+    garbles, left = fate.garbles_answer, fate.body_bytes if fate.body_bytes is not None else -1
     while left and (piece := await reader.read(min(_PIECE, left) if left > 0 else _PIECE)):
         left -= len(piece) if left > 0 else 0
-        writer.write(piece)
+        writer.write(_garbled(piece) if garbles else piece)
+        garbles = False
         await writer.drain()
+
+
+def _garbled(piece: bytes) -> bytes:
+    return bytes([piece[0] ^ 1]) + piece[1:]
+
+
+def _refusal(fate: Fate) -> bytes:
+    lines = [f"HTTP/1.1 {fate.status} No", f"Content-Length: {len(fate.content)}", "Connection: close"]
+    lines += [f"Retry-After: {fate.retry_after}"] if fate.retry_after is not None else []
+    lines += ["Content-Type: application/problem+json"] if fate.content else []
+    return "\r\n".join(lines).encode() + _HEAD_END + fate.content
 
 
 async def _consume(reader: asyncio.StreamReader, left: int) -> None:

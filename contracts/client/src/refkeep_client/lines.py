@@ -1,0 +1,23 @@
+"""Lines of a body that comes piece by piece.
+
+They end where their format says, not where text may break: U+2028 inside a JSON string is no end of a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+
+
+async def lines_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Each line that a line feed ended, without it and without a carriage return before it.
+
+    What stands behind the last one is no line: it was cut off.
+    """
+    rest = bytearray()
+    async for piece in pieces:
+        *whole, last = piece.split(b"\n")
+        for line in whole:
+            rest += line
+            yield bytes(rest).removesuffix(b"\r")
+            rest.clear()
+        rest += last
