@@ -6,30 +6,34 @@ import weakref
 from collections.abc import MutableMapping
 from typing import Any
 
+import anyio
 import pytest
 
-from service.router.settling import MOST_BYTES, settled
+from service.router.settling import LINGER_BYTES, MOST_BYTES, settled
 
 pytestmark = pytest.mark.anyio
 
 Message = MutableMapping[str, Any]
 CLOSE = (b"connection", b"close")
+MIB = 1024 * 1024
 
 
-async def early_answer(headers: list[tuple[bytes, bytes]], pieces: int) -> tuple[Message, int]:
+async def early_answer(
+    headers: list[tuple[bytes, bytes]], pieces: int, *, status: int = 403, piece: bytes = b"x"
+) -> tuple[Message, int]:
     """The start of an answer that its app gives without a look at the body, and how many pieces were left of that."""
     left = list(range(pieces))
     sent: list[Message] = []
 
     async def receive() -> Message:
         left.pop()
-        return {"type": "http.request", "body": b"x", "more_body": bool(left)}
+        return {"type": "http.request", "body": piece, "more_body": bool(left)}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     async def app(_scope: Message, _receive: object, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 403, "headers": []})
+        await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     await settled(app)({"type": "http", "headers": headers}, receive, send)
@@ -47,16 +51,43 @@ async def test_a_request_without_a_body_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [
-        [(b"content-length", str(MOST_BYTES + 1).encode())],
-        [(b"transfer-encoding", b"chunked")],
-        [(b"content-length", b"3"), (b"expect", b"100-continue")],
-    ],
+    "headers", [[(b"content-length", str(MOST_BYTES + 1).encode())], [(b"transfer-encoding", b"chunked")]]
 )
-async def test_for_any_other_body_the_connection_ends(headers: list[tuple[bytes, bytes]]) -> None:
+async def test_for_any_other_body_the_connection_ends_once_it_was_sent(headers: list[tuple[bytes, bytes]]) -> None:
     start, left = await early_answer(headers, 3)
+    assert (CLOSE in start["headers"], left) == (True, 0)
+
+
+async def test_a_body_that_waits_to_be_asked_for_is_never_asked_for() -> None:
+    start, left = await early_answer([(b"content-length", b"3"), (b"expect", b"100-continue")], 3)
     assert (CLOSE in start["headers"], left) == (True, 3)
+
+
+async def test_of_a_body_that_came_too_slowly_nothing_more_is_taken() -> None:
+    start, left = await early_answer([(b"transfer-encoding", b"chunked")], 3, status=408)
+    assert (CLOSE in start["headers"], left) == (True, 3)
+
+
+async def test_what_is_taken_of_a_refused_body_is_bounded() -> None:
+    piece = bytes(MIB)
+    _, left = await early_answer([(b"transfer-encoding", b"chunked")], 100, piece=piece)
+    assert left == 100 - LINGER_BYTES // MIB
+
+
+async def test_a_refused_body_that_stands_still_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.router.settling.LINGER_SILENCE_SECONDS", 0.01)
+
+    async def silent() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def app(_scope: Message, _receive: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+
+    async def send(_: Message) -> None: ...
+
+    with anyio.fail_after(5):
+        await settled(app)({"type": "http", "headers": [(b"transfer-encoding", b"chunked")]}, silent, send)
 
 
 async def test_the_server_is_let_go_whoever_keeps_its_ways() -> None:
