@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -174,15 +174,20 @@ class Yard:
     folder: Path
     postgres: PostgresServer
 
-    def launch(self, *words: str, data_dir: Path | None = None, **settings: object) -> Refkeep:
-        """A service that has just been started, whether or not it will ever answer; its end is the caller's affair."""
+    def launch(
+        self, *words: str, data_dir: Path | None = None, under: Sequence[str] = (), **settings: object
+    ) -> Refkeep:
+        """A service that has just been started, whether or not it will ever answer; its end is the caller's affair.
+
+        `under` is a command that becomes the one behind it.
+        """
         [port] = free_ports(1)
         data = data_dir or Path(tempfile.mkdtemp(dir=self.folder))
         log = data.with_suffix(".log")
         defaults = {"DATA_DIR": data, "PORT": port, "DRAIN": 0, "LOG_FORMAT": "json"}
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [REFKEEP, *words],
+                [*under, REFKEEP, *words],
                 env=environment(**{**defaults, **settings}),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
