@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,8 @@ from tests.parts.seaweed import free_ports
 REFKEEP = str(Path(sys.executable).parent / "refkeep")
 PATIENCE_S = 60.0
 _TABLES = ("objects", "blobs", "holdings", "entities", "refs", "idempotency")
+_OTHERS = ("AWS_", "OTEL_")
+_SIGNATURE = re.compile(r"(?i)signature(?:=|%3d)(?!\[redacted\])[^&\s\"']+")
 _RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 _numbers = count(1)
 
@@ -46,9 +49,9 @@ def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> No
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """This process's variables with these settings; AWS_* keep their names, all others get the prefix."""
+    """This process's variables with these settings; AWS_* and OTEL_* keep their names, all others get the prefix."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REFKEEP_", "OTEL_", "AWS_"))}
-    named = {name if name.startswith("AWS_") else f"REFKEEP_{name}": str(text) for name, text in settings.items()}
+    named = {name if name.startswith(_OTHERS) else f"REFKEEP_{name}": str(text) for name, text in settings.items()}
     return kept | named
 
 
@@ -141,6 +144,11 @@ class Refkeep:
         files = files_under(self.data_dir / "blobs") | files_under(self.data_dir / "spool")
         return Counter({**dict(row), "files": len(files - {f"objects/{note}" for note in NOTES})})
 
+    def secrets_in(self, text: str) -> set[str]:
+        """What no line, no span and no dump may hold: parts of its callers' keys, and signatures of addresses."""
+        keys = {caller.token.split("_")[2] for caller in self._callers if caller.token.count("_") >= 2}
+        return {secret for secret in keys if secret[:-1] in text} | set(_SIGNATURE.findall(text))
+
     def restart_memory_watch(self) -> Callable[[], int]:
         """A function that says by how many bytes the processes of the service have outgrown their size of now."""
         before: dict[int, int] = {}
@@ -212,6 +220,8 @@ class Yard:
                 raise
             finally:
                 service.stop()
+            if "dev" not in words:  # which greets with its key
+                assert service.secrets_in(service.log.read_text(errors="replace")) == set()
 
     @contextlib.contextmanager
     def running(self, *words: str, **settings: Any) -> Iterator[Refkeep]:
