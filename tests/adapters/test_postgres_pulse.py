@@ -84,7 +84,7 @@ async def test_silence_ends_what_waits_refuses_what_comes_and_passes(outage: Out
     database = await open_database({"dsn": outage.url}, 3)
     database._prepare = _prepared
     async with listening({"dsn": outage.url}, database):
-        await database.fetch("SELECT 1")
+        await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.1)") for _ in range(3)))
         outage.begin()
         began = time.monotonic()
         statements = [asyncio.create_task(database.fetch("SELECT 1")) for _ in range(3)]
