@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import asyncpg
+
 from service.adapters.postgres.embedded import EmbeddedPostgres
 from service.adapters.postgres.embedded_account import EmbeddedPostgresError
+from service.adapters.postgres.errors import DOWN
 
 MOST_STARTS, WITHIN_S = 3, 60.0
 """What ends more often than that is not brought back by another start."""
@@ -81,7 +84,7 @@ class _Keeper:
         self._tell(f"PostgreSQL has ended and is started again; {self._server.last_words()}")
         try:
             self._server.start_again()
-        except EmbeddedPostgresError as error:
-            self._tell(str(error))
+        except (EmbeddedPostgresError, asyncpg.PostgresError, *DOWN) as error:
+            self._tell(f"PostgreSQL was not started: {error}")
             self._stopping.wait(_PAUSE_S)
         return True
