@@ -303,7 +303,7 @@ def test_nothing_is_lost_and_nothing_is_there_in_part(trial: Trial) -> None:
         assert sha256_of(trial.caller.http.get(f"/blobs/{sha256}").content) == sha256
     flaws = audit(trial.outage.url, trial.service.data_dir / "blobs" / "objects")
     if isinstance(trial.outage, Killed):
-        # A reservation is committed asynchronously: what the killed server forgot of one makes garbage, which fsck ends.
+        # A reservation is committed asynchronously: what a killed server forgot of one is garbage, which fsck ends.
         flaws = [flaw for flaw in flaws if not flaw.endswith(" has no row")]
     assert flaws == []
 
