@@ -17,7 +17,7 @@ class Fate:
     """What happens to one request: it is relayed, unless one of these says otherwise."""
 
     status: int | None = None
-    """Answered with this status and `content`, never relayed: before its body, where a request asks if it may send that."""
+    """Answered with this status and `content`, never relayed; at once, where a request asks if it may send its body."""
     body_bytes: int | None = None
     """The connection is cut after so many bytes of the answer's body; with 0 the whole answer is lost."""
     silent: bool = False
