@@ -17,6 +17,7 @@ from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.integrity import PostgresIntegrity
 from service.adapters.postgres.opening import open_database
+from service.adapters.postgres.pulse import listening
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.application.authenticate import Authenticate
@@ -101,8 +102,10 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
     telemetry = start_telemetry(log_format=settings.log_format, service_version=version("refkeep"))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
-        database = await open_database({"dsn": deployment.database_url}, settings.pool_size)
+        connect = {"dsn": deployment.database_url}
+        database = await open_database(connect, settings.pool_size)
         stack.push_async_callback(database.aclose)
+        await stack.enter_async_context(listening(connect, database))
         storage = create_storage(settings)
         await storage.aopen()
         stack.push_async_callback(storage.aclose)

@@ -71,7 +71,8 @@ class Tailer:
     async def _look(self, reached: str | None) -> News | None:
         try:
             return await self._feed.news(reached)
-        except Exception:  # noqa: BLE001 - whoever waits reads by itself in the end and is told what is wrong
+        except Exception:  # noqa: BLE001 - whoever waits reads by itself at once and is told what is wrong
+            self._wake(None)
             await asyncio.sleep(_PATIENCE_S)
             return None
 

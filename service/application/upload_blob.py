@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
 
 from service.application.lifetimes import Lifetimes
 from service.application.staging import Staged, stage
@@ -22,6 +23,7 @@ from service.ports.storage import Storage
 _CLAIMS_CHECKED = ("image", "video", "audio")
 _WORTH_ASKING = 1024 * 1024
 """Bytes from which on a look at the quota costs less than taking in what cannot be kept."""
+_UNDO_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class UploadBlob:
     objects: ObjectLedger
     blobs: BlobLedger
     lifetimes: Lifetimes
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False, compare=False)
+    """What is being undone without a caller; the event loop alone would forget it."""
 
     @observed("media.file.upload", layer="usecase", facts=_size)
     async def __call__(
@@ -130,11 +134,18 @@ class UploadBlob:
             stored = True
             published = await self.blobs.publish(upload.workspace, reservation, media, judge, claim)
         except BaseException:
-            await asyncio.shield(self._abandon(reservation, stored=stored))
+            await self._begin_undoing(self._abandon(reservation, stored=stored))
             raise
         if not published.object_used:
             await self._remove(reservation)
         return published.outcome
+
+    async def _begin_undoing(self, undoing: Coroutine[Any, Any, None]) -> None:
+        """Wait for it as long as a caller may be kept waiting: what has just failed may take its time to fail again."""
+        task = asyncio.create_task(undoing)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        await asyncio.wait({task}, timeout=_UNDO_SECONDS)
 
     async def _abandon(self, reservation: Reservation, *, stored: bool) -> None:
         """Undo as far as the ledger and the store answer; a sweep past the lease removes what is left.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
@@ -54,7 +55,7 @@ def migrate() -> None:
 
 
 def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
-    from service.adapters.postgres.embedded import embedded_postgres
+    from service.adapters.postgres.kept import kept_postgres
     from service.adapters.postgres.migration import migrate as apply
     from service.app import Deployment, create_app
     from service.commands.demo import DEMO, greet, prepare_demo, signing_key
@@ -65,7 +66,7 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
     load_policies(settings.policies)
     check_address(settings)
     with ExitStack() as stack:
-        url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
+        url = settings.database_url or stack.enter_context(kept_postgres(settings.data_dir, _tell, _stop))
         if migrate_first:
             asyncio.run(apply({"dsn": url}))
         defaults: dict[str, str] = {}
@@ -76,3 +77,12 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
             settings = msgspec.structs.replace(settings, signing_keys=keys)
             greet(settings, credentials)
         run_server(settings, partial(create_app, Deployment(settings, url, defaults)))
+
+
+def _tell(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+def _stop() -> None:
+    """End this process in order, as by a signal from outside."""
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -93,7 +93,10 @@ def instrument(app: App, routes: Iterable[Route]) -> App:
 def _span_details(scope: Scope) -> tuple[str, dict[str, str]]:
     route: Route = scope[_FOUND]
     attributes = {"http.route": route.template, "url.path": redact(scope["path"])}
-    return span_name(scope["method"], route.template), attributes
+    agent = dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1")
+    return span_name(scope["method"], route.template), attributes | (
+        {"user_agent.original": redact(agent)} if agent else {}
+    )
 
 
 class _Handled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -122,7 +123,7 @@ async def test_a_feed_survives_the_restart_of_the_service(yard: Yard, service: S
 def restart(yard: Yard, service: Service) -> None:
     """Stop it, and start it again where it was."""
     assert service.stop() == 0
-    settings = {"DATABASE_URL": service.database_url, "PORT": service.port, "SIGNING_KEYS": SIGNING_KEY}
+    settings: dict[str, Any] = {"DATABASE_URL": service.database_url, "PORT": service.port, "SIGNING_KEYS": SIGNING_KEY}
     service.process = yard.launch("serve", data_dir=service.data_dir, **settings).process
     eventually(lambda: is_ready(service) or service.process.poll() is not None)
     assert is_ready(service)

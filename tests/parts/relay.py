@@ -17,7 +17,7 @@ class Fate:
     """What happens to one request: it is relayed, unless one of these says otherwise."""
 
     status: int | None = None
-    """Answered with this status and `content`, never relayed."""
+    """Answered with this status and `content`, never relayed; at once, where a request asks if it may send its body."""
     body_bytes: int | None = None
     """The connection is cut after so many bytes of the answer's body; with 0 the whole answer is lost."""
     silent: bool = False
@@ -76,7 +76,8 @@ class Relay:
             head = await reader.readuntil(_HEAD_END)
             self.heads.append(head)
             fate = self.decide(head)
-            if _EXPECTS in head and not fate.silent:
+            may_send = _EXPECTS not in head
+            if fate.status is None and not (may_send or fate.silent):
                 head = head.replace(_EXPECTS, b"")
                 writer.write(b"HTTP/1.1 100 Continue" + _HEAD_END)
             if fate.silent:
@@ -88,7 +89,7 @@ class Relay:
                 await asyncio.sleep(fate.pause_s)
                 await self._relay(head, fate, reader, writer)
             else:
-                await _consume(reader, _length_of(head))
+                await _consume(reader, _length_of(head) if may_send else 0)
                 writer.write(_refusal(fate))
                 await writer.drain()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -33,6 +34,8 @@ from tests.parts.seaweed import free_ports
 REFKEEP = str(Path(sys.executable).parent / "refkeep")
 PATIENCE_S = 60.0
 _TABLES = ("objects", "blobs", "holdings", "entities", "refs", "idempotency")
+_OTHERS = ("AWS_", "OTEL_")
+_SIGNATURE = re.compile(r"(?i)signature(?:=|%3d)(?!\[redacted\])[^&\s\"']+")
 _RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 _numbers = count(1)
 
@@ -46,9 +49,9 @@ def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> No
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """This process's variables with these settings; AWS_* keep their names, all others get the prefix."""
+    """This process's variables with these settings; AWS_* and OTEL_* keep their names, all others get the prefix."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REFKEEP_", "OTEL_", "AWS_"))}
-    named = {name if name.startswith("AWS_") else f"REFKEEP_{name}": str(text) for name, text in settings.items()}
+    named = {name if name.startswith(_OTHERS) else f"REFKEEP_{name}": str(text) for name, text in settings.items()}
     return kept | named
 
 
@@ -141,6 +144,11 @@ class Refkeep:
         files = files_under(self.data_dir / "blobs") | files_under(self.data_dir / "spool")
         return Counter({**dict(row), "files": len(files - {f"objects/{note}" for note in NOTES})})
 
+    def secrets_in(self, text: str) -> set[str]:
+        """What no line, no span and no dump may hold: parts of its callers' keys, and signatures of addresses."""
+        keys = {caller.token.split("_")[2] for caller in self._callers if caller.token.count("_") >= 2}
+        return {secret for secret in keys if secret[:-1] in text} | set(_SIGNATURE.findall(text))
+
     def restart_memory_watch(self) -> Callable[[], int]:
         """A function that says by how many bytes the processes of the service have outgrown their size of now."""
         before: dict[int, int] = {}
@@ -174,15 +182,20 @@ class Yard:
     folder: Path
     postgres: PostgresServer
 
-    def launch(self, *words: str, data_dir: Path | None = None, **settings: object) -> Refkeep:
-        """A service that has just been started, whether or not it will ever answer; its end is the caller's affair."""
+    def launch(
+        self, *words: str, data_dir: Path | None = None, under: Sequence[str] = (), **settings: object
+    ) -> Refkeep:
+        """A service that has just been started, whether or not it will ever answer; its end is the caller's affair.
+
+        `under` is a command that becomes the one behind it.
+        """
         [port] = free_ports(1)
         data = data_dir or Path(tempfile.mkdtemp(dir=self.folder))
         log = data.with_suffix(".log")
         defaults = {"DATA_DIR": data, "PORT": port, "DRAIN": 0, "LOG_FORMAT": "json"}
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [REFKEEP, *words],
+                [*under, REFKEEP, *words],
                 env=environment(**{**defaults, **settings}),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -207,6 +220,8 @@ class Yard:
                 raise
             finally:
                 service.stop()
+            if "dev" not in words:  # which greets with its key
+                assert service.secrets_in(service.log.read_text(errors="replace")) == set()
 
     @contextlib.contextmanager
     def running(self, *words: str, **settings: Any) -> Iterator[Refkeep]:

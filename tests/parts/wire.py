@@ -159,7 +159,7 @@ async def overhear(
     speaking.cancel()
     await asyncio.gather(speaking, return_exceptions=True)  # whoever is cut off cannot finish
     writer.transport.abort()
-    answers, rest = _parse(bytes(heard))
+    answers, rest = parsed(bytes(heard))
     return Heard(answers, rest, closed, seconds)
 
 
@@ -170,7 +170,8 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-def _parse(heard: bytes) -> tuple[list[RawResponse], bytes]:
+def parsed(heard: bytes) -> tuple[list[RawResponse], bytes]:
+    """All whole answers, and what stands behind them."""
     answers: list[RawResponse] = []
     while (end := heard.find(b"\r\n\r\n")) >= 0 and heard.startswith(b"HTTP/1."):
         lines = heard[:end].decode("latin-1").split("\r\n")

@@ -12,7 +12,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from service.adapters.postgres.errors import DOWN, translated
-from service.domain.errors import NotFound
+from service.domain.errors import NotFound, Unavailable
 from service.observability import outlets
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 else:
     _DriverConnection = asyncpg.Connection
 
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+OpenPool: TypeAlias = "Callable[[], Awaitable[Pool]]"
 Prepare: TypeAlias = "Callable[[Connection], Awaitable[None]]"
 
 ACQUIRE_SECONDS = 2.0
 COMMAND_SECONDS = 20.0
-"""Longer than a transaction may wait for its three locks; what takes longer than that has nobody at the other end."""
+"""Longer than a transaction may wait for its three locks; what takes longer than that has nobody at the other end.
+Of a server that says nothing at all `pulse` knows earlier."""
 SURVEY_SECONDS = 3600.0
 
 SESSION = {
@@ -53,10 +56,11 @@ class _PooledConnection(_DriverConnection):
 class Database:
     """A pool on one Postgres. Open it once per process, after any fork."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], prepare: Prepare) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, prepare: Prepare, open_pool: OpenPool | None = None) -> None:
+        self._pool, self._open_pool = pool, open_pool
         self._workspace_ids: dict[str, int] = {}
         self._prepare, self._is_prepared = prepare, False
+        self._is_silent = False
 
     @classmethod
     async def open(cls, connect: Mapping[str, Any], pool_size: int, prepare: Prepare) -> Database:
@@ -64,8 +68,9 @@ class Database:
 
         `prepare` runs once before anything else does, and again until it returns.
         """
-        async with translated():
-            pool = await asyncpg.create_pool(
+
+        async def open_pool() -> Pool:
+            return await asyncpg.create_pool(
                 **connect,
                 min_size=0,
                 max_size=pool_size,
@@ -74,7 +79,24 @@ class Database:
                 server_settings=SESSION,
                 connection_class=_PooledConnection,
             )
-        return cls(pool, prepare)
+
+        async with translated():
+            return cls(await open_pool(), prepare, open_pool)
+
+    async def fall_silent(self) -> None:
+        """Break off whatever waits for the database, and let nothing begin to wait until it is heard again.
+
+        A commit that was on its way may be carried out all the same, as with any answer that is lost.
+        """
+        self._is_silent = True
+        pool = self._pool
+        if self._open_pool is not None:
+            self._pool = await self._open_pool()
+        pool.terminate()
+
+    def be_heard(self) -> None:
+        """The database answers again; every connection is a new one."""
+        self._is_silent = False
 
     async def aclose(self) -> None:
         """Close every connection, within a few seconds."""
@@ -85,7 +107,9 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection of the pool; raises `Unavailable` when none is free in time."""
+        """A connection of the pool; raises `Unavailable` when none is free in time, at once while nobody answers."""
+        if self._is_silent:
+            raise Unavailable("The database does not answer.")
         asked = perf_counter()
         async with translated(), self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
             outlets().pool_wait.record(perf_counter() - asked)

@@ -103,6 +103,20 @@ class EmbeddedPostgres:
             self.stop()
             raise
 
+    def has_ended(self) -> bool:
+        """Whether the server that was started is gone."""
+        return self._process is not None and self._process.poll() is not None
+
+    def start_again(self) -> None:
+        """Start the server that has ended, from a thread that it does not outlive. Raises as `start` does."""
+        if self._installation is not None:
+            self._process = self._launch(account_for(self._cluster), self._installation)
+            self._await_ready(self._process)
+
+    def last_words(self) -> str:
+        """Where its log is, and how it ends."""
+        return f"{self._log} says: {_last_line(self._log)}"
+
     def stop(self) -> None:
         """Stop the server: fast, then without a checkpoint, then by force; every wait is bounded. Idempotent."""
         if self._process is not None:
@@ -173,7 +187,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + _READY_S
         while not asyncio.run(_answers(self.dsn)):
             if process.poll() is not None:
-                message = f"Postgres ended at its start; {self._log} says: {_last_line(self._log)}"
+                message = f"Postgres ended at its start; {self.last_words()}"
                 raise EmbeddedPostgresError(message)
             if time.monotonic() > deadline:
                 message = f"Postgres does not answer after {_READY_S:.0f} s; see {self._log}."

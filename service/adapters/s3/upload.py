@@ -154,9 +154,12 @@ class PartedUpload:
                 await require_landed(self.client, self.config.bucket, self.key, self.size, error)
 
     async def _abort(self) -> None:
-        """End every upload in parts to the key, one whose id was lost with its answer included."""
+        """End every upload in parts to the key, one whose id was lost with its answer included.
+
+        Who sends waits for it and a store that failed may go on failing: it gets a moment, a later sweep has the rest.
+        """
         bucket = self.config.bucket
-        async with answering(self.config.patience):
+        async with answering(self.config.patience / 4):
             found = await self.client.list_multipart_uploads(Bucket=bucket, Prefix=self.key)
             for upload in found.get("Uploads", []):
                 await self.client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
