@@ -46,9 +46,9 @@ async def fill(store: Any) -> None:
 
 
 async def test_the_notes_are_those_that_guard_the_store_and_have_their_form() -> None:
-    assert {note["name"]: bool(re.search(note["pattern"], CONTENT[note["name"]].decode())) for note in LAYOUT["notes"]} == {
-        name: True for name in NOTES
-    }
+    assert {
+        note["name"]: bool(re.search(note["pattern"], CONTENT[note["name"]].decode())) for note in LAYOUT["notes"]
+    } == dict.fromkeys(NOTES, True)
 
 
 async def test_a_key_is_what_the_adapters_take_for_one() -> None:
@@ -81,7 +81,8 @@ async def test_a_bucket_has_the_keys_of_the_contract(seaweed: Seaweed, tmp_path:
         assert {kind_of(key) for key in await physical_keys(config)} == {"key", "note"}
         async with connect(config) as client:
             client.meta.events.register(
-                "before-call.s3.PutObject", lambda params, **_: tried.add(params["url_path"].removeprefix(f"/{config.bucket}").lstrip("/"))
+                "before-call.s3.PutObject",
+                lambda params, **_: tried.add(params["url_path"].removeprefix(f"/{config.bucket}").lstrip("/")),
             )
             await find_abilities(client, config)
     assert {kind_of(key) for key in tried} == {"probe/"}

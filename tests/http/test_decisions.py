@@ -1,4 +1,4 @@
-"""contracts/decisions.yaml comes true: every row is brought about over HTTP, and every decision and refusal has a row."""
+"""contracts/decisions.yaml comes true: each row is brought about over HTTP, each decision and refusal has one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,12 @@ class Scene:
         self.fill("A")
         assert self.caller.http.delete(f"/media/{self.ref}").status_code == 200
 
+    def purge(self) -> None:
+        self.trash()
+        assert self.caller.http.post(f"/media/{self.ref}/purge").status_code == 200
+
     def hold(self) -> None:
+        self.caller.upload(self.content)
         assert self.operator.http.put(f"/holds/{sha256_of(self.content)}", json=HOLD).status_code == 201
 
     @property
@@ -116,17 +121,17 @@ class Scene:
 
 
 ARRANGED: dict[str, Callable[[Scene], object]] = {
-    "nothing": lambda scene: None,
+    "nothing": lambda _: None,
     "one": lambda scene: scene.fill("B" if scene.refs else "A"),
     "two": lambda scene: scene.fill("A", "B"),
     "three": lambda scene: scene.fill("A", "B", "C"),
     "trashed": Scene.trash,
-    "purged": lambda scene: (scene.trash(), scene.caller.http.post(f"/media/{scene.ref}/purge")),
-    "unsent": lambda scene: None,
+    "purged": Scene.purge,
+    "unsent": lambda _: None,
     "held": lambda scene: scene.caller.upload(scene.content),
     "ref": lambda scene: scene.caller.post(ROLES["list"], sha256_of(scene.content)),
     "held elsewhere": lambda scene: scene.other.upload(scene.content),
-    "on hold": lambda scene: (scene.caller.upload(scene.content), scene.hold()),
+    "on hold": Scene.hold,
 }
 ASKS: dict[str, Callable[[Scene], Any]] = {
     "put": lambda scene: scene.attach("put", f"{scene.role}/{scene.row['at']}"),
@@ -189,7 +194,9 @@ def test_a_row_comes_true(ruled: Refkeep, operator: Caller, other: Caller, row: 
     before = len(scene.caller.events())
     response = ASKS[row["ask"]](scene)
     recorded = [event["type"] for event in scene.caller.events()[before:]]
-    own = [type_ for type_ in recorded if row["ask"] == "send" or type_ != EventType.HOLDING_ACQUIRED or "shows" not in row]
+    own = [
+        type_ for type_ in recorded if row["ask"] == "send" or type_ != EventType.HOLDING_ACQUIRED or "shows" not in row
+    ]
     if "code" in row:
         problem(response, row["status"], row["code"])
     assert response.status_code == row["status"], response.text

@@ -16,7 +16,12 @@ def test_links_lead_from_bytes_to_refs_to_the_trash_and_back(service: Refkeep) -
     seen = follow(service, seed=SEED, scenarios=SCENARIOS)
     assert seen.answers.total() >= 10 * SCENARIOS
     assert len(seen.links) >= 20
-    assert {name for name, status in seen.answers if status in SUCCESS} >= {"put_blob", "post_ref", "put_ref", "get_blob"}
+    assert {name for name, status in seen.answers if status in SUCCESS} >= {
+        "put_blob",
+        "post_ref",
+        "put_ref",
+        "get_blob",
+    }
     assert seen.went("post_ref", "get_media", "delete_media", "restore_media", "get_media")
     assert seen.went("post_ref", "delete_media", "purge_media")
 
@@ -31,6 +36,9 @@ def test_links_lead_from_bytes_to_refs_to_the_trash_and_back(service: Refkeep) -
     ids=["a member is missing", "another status", "a crash"],
 )
 def test_an_answer_that_the_document_does_not_know_ends_the_run(yard: Yard, damage: Damage, told: str) -> None:
-    with broken(yard, damage, SIGNING_KEYS="2026:c2lnbmVkIGJ5IHRoZSB0ZXN0cw==") as service, pytest.raises(FailureGroup) as found:
+    with (
+        broken(yard, damage, SIGNING_KEYS="2026:c2lnbmVkIGJ5IHRoZSB0ZXN0cw==") as service,
+        pytest.raises(FailureGroup) as found,
+    ):
         follow(service, seed=SEED, scenarios=SCENARIOS)
     assert told in str(found.value), str(found.value)

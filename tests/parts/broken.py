@@ -19,6 +19,7 @@ import msgspec
 
 from service import __main__ as command
 from service import app
+from service.drain import Drain
 from service.router.gateway import App, Message, Receive, Scope, Send
 
 
@@ -120,8 +121,8 @@ def main() -> None:
     damage = msgspec.json.decode(sys.argv.pop(1), type=Damage)
     create = app.create_app
 
-    def create_broken(*arguments: Any) -> App:
-        return Broken(create(*arguments), damage)
+    def create_broken(deployment: app.Deployment, drain: Drain) -> App:
+        return Broken(create(deployment, drain), damage)
 
     app.create_app = create_broken
     command.main()

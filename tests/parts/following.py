@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, repeat
 from typing import Any
@@ -19,7 +19,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase
 from schemathesis.core import NotSet
 
-from tests.parts.caller import sha256_of
+from tests.parts.caller import Caller, sha256_of
 from tests.parts.service import Refkeep
 
 CONTENTS = tuple(f"Story {number}\n".encode() for number in range(3))
@@ -41,7 +41,7 @@ _LINKED = {"If-Match": re.compile(r'"\d+"'), "cursor": re.compile(r"[0-9a-z-]+")
 
 @dataclass
 class Followed:
-    """What a run has seen: `answers` by operation and status, and for each ref the `courses` of what succeeded on it."""
+    """What a run has seen: `answers` by operation and status, `links` that were followed, `courses` of each ref."""
 
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     links: Counter[str] = field(default_factory=Counter)
@@ -54,56 +54,61 @@ class Followed:
 
 def follow(service: Refkeep, *, seed: int, scenarios: int, steps: int = 12) -> Followed:
     """Follow links in `scenarios` of `steps` calls; raises what schemathesis found wrong."""
-    workspaces = map("{}-{}".format, repeat(service.workspace()), count())
-    operator = service.bearer(service.key(None, "read", "write", "admin", "operator"))
     config = schemathesis.Config.from_dict(_CONFIG)
     schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json", config=config)
-    schema = schema.include(tag=["Blobs", "Refs", "Media"])
+    machine = schema.include(tag=["Blobs", "Refs", "Media"]).as_state_machine()
+    operator = service.bearer(service.key(None, "read", "write", "admin", "operator"))
+    workspaces = map("{}-{}".format, repeat(service.workspace()), count())
     seen = Followed()
-
-    class Story(schema.as_state_machine()):  # type: ignore[misc]
-        def setup(self) -> None:
-            """Nothing of other scenarios is there: the same steps bring the same answers."""
-            self.workspace = next(workspaces)
-            self.ref_id = _furnish(operator.http, self.workspace)
-            seen.courses[self.ref_id] = ["post_ref"]
-
-        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-            headers = {"Authorization": f"Bearer {operator.token}", "Workspace": self.workspace}
-            return {"headers": headers, "timeout": 20}
-
-        def before_call(self, case: Any) -> None:
-            sensible(case)
-            if "ref_id" in case.path_parameters and case.path_parameters["ref_id"] not in seen.courses:
-                case.path_parameters["ref_id"] = self.ref_id
-
-        def step(self, input: Any) -> Any:  # noqa: A002 - the name is schemathesis's
-            output = super().step(input)
-            if input.transition is not None:
-                seen.links[input.transition.id] += 1
-            self.note(output.response, input.case)
-            return output
-
-        def note(self, response: Any, case: Any) -> None:
-            name = str(case.operation.definition.raw["operationId"])
-            seen.answers[name, response.status_code] += 1
-            if response.status_code in SUCCESS and (ref_id := _ref_of(response, case)) is not None:
-                self.ref_id = ref_id
-                seen.courses[ref_id].append(name)
-
-    hypothesis.seed(seed)(Story)
-    Story.run(
-        settings=hypothesis.settings(
-            max_examples=scenarios,
-            stateful_step_count=steps,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-            deadline=None,
-            database=None,
-            derandomize=False,
-        )
+    story = type("Story", (_Following, machine), {"operator": operator, "workspaces": workspaces, "seen": seen})
+    hypothesis.seed(seed)(story)
+    settings = hypothesis.settings(
+        max_examples=scenarios,
+        stateful_step_count=steps,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        deadline=None,
+        database=None,
+        derandomize=False,
     )
+    story.run(settings=settings)  # type: ignore[attr-defined]
     return seen
+
+
+class _Following:
+    """What our stories add to schemathesis's machine: a workspace for each, so that equal steps bring equal answers."""
+
+    operator: Caller
+    workspaces: Iterator[str]
+    seen: Followed
+
+    def setup(self) -> None:
+        self.workspace = next(self.workspaces)
+        self.ref_id = _furnish(self.operator.http, self.workspace)
+        self.seen.courses[self.ref_id] = ["post_ref"]
+
+    def get_call_kwargs(self, _case: Any) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.operator.token}", "Workspace": self.workspace}
+        return {"headers": headers, "timeout": 20}
+
+    def before_call(self, case: Any) -> None:
+        sensible(case)
+        if "ref_id" in case.path_parameters and case.path_parameters["ref_id"] not in self.seen.courses:
+            case.path_parameters["ref_id"] = self.ref_id
+
+    def step(self, input: Any) -> Any:  # noqa: A002 - the name is schemathesis's
+        output = super().step(input)  # type: ignore[misc]
+        if input.transition is not None:
+            self.seen.links[input.transition.id] += 1
+        self._note(output.response, input.case)
+        return output
+
+    def _note(self, response: Any, case: Any) -> None:
+        name = str(case.operation.definition.raw["operationId"])
+        self.seen.answers[name, response.status_code] += 1
+        if response.status_code in SUCCESS and (ref_id := _ref_of(response, case)) is not None:
+            self.ref_id = ref_id
+            self.seen.courses[ref_id].append(name)
 
 
 def _within(names: Sequence[str], course: Sequence[str]) -> bool:

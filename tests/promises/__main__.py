@@ -1,8 +1,8 @@
 """What others rely on, and whether it still holds.
 
-  python -m tests.promises check     files that the code writes are up to date; nothing breaks since the last release
-  python -m tests.promises write     write them anew
-  python -m tests.promises release   make what stands here the last release; refuses what `check` refuses
+python -m tests.promises check     files that the code writes are up to date; nothing breaks since the last release
+python -m tests.promises write     write them anew
+python -m tests.promises release   make what stands here the last release; refuses what `check` refuses
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def broken() -> tuple[list[Change], list[str]]:
     """All changes since the last release, and what is wrong with them."""
     changes, evolution = [*compared()], read_evolution()
     wrong = [f"breaks callers of {seal()['version']}: {change}" for change in evolution.broken(changes)]
-    return changes, [*wrong, *(f"accepted, but nothing needs it: {rule} {where}" for rule, where in evolution.idle(changes))]
+    return changes, [
+        *wrong,
+        *(f"accepted, but nothing needs it: {rule} {where}" for rule, where in evolution.idle(changes)),
+    ]
 
 
 def check() -> list[str]:

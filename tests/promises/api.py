@@ -62,7 +62,9 @@ class _Apis:
         for status in old.keys() & new.keys():
             before, after = _resolved(self.old, old[status]), _resolved(self.new, new[status])
             yield from self._headers(before.get("headers", {}), after.get("headers", {}), f"{where} {status}")
-            yield from self._contents("answer", before.get("content", {}), after.get("content", {}), f"{where} {status}")
+            yield from self._contents(
+                "answer", before.get("content", {}), after.get("content", {}), f"{where} {status}"
+            )
             yield from _links(before.get("links", {}), after.get("links", {}), f"{where} {status}")
 
     def _headers(self, old: dict[str, Json], new: dict[str, Json], where: str) -> Iterator[Change]:
@@ -124,7 +126,9 @@ def _access(old: list[Json], new: list[Json], where: str) -> Iterator[Change]:
 
 def _opens(credentials: dict[str, list[str]], way: dict[str, list[str]]) -> bool:
     """Whether who has what one way demands may go another way, too."""
-    return all(set(scopes) <= set(credentials.get(scheme, [])) and scheme in credentials for scheme, scopes in way.items())
+    return all(
+        set(scopes) <= set(credentials.get(scheme, [])) and scheme in credentials for scheme, scopes in way.items()
+    )
 
 
 def _links(old: dict[str, Json], new: dict[str, Json], where: str) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""contracts/events.yaml as JSON Schemas: one for each type of event, open for consumers and closed for our own tests."""
+"""contracts/events.yaml as JSON Schemas: one for each type, open for consumers, closed for our own tests."""
 
 from __future__ import annotations
 

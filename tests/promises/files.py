@@ -1,4 +1,4 @@
-"""The files of contracts/ and openapi.yaml: which of them are written, and how each is compared with the last release."""
+"""The files of contracts/ and openapi.yaml: which are written, and how each is compared with the release."""
 
 from __future__ import annotations
 

@@ -90,7 +90,5 @@ def _sent(number: int, event: Event) -> Json:
     data = msgspec.json.decode(encode_event(event))
     entity = data.get("entity", {})
     subject = subject_of(entity.get("type"), entity.get("id"), data.get("sha256"))
-    sent = CloudEvent(
-        f"1-{number:x}-0", event.type, rfc3339(event.time), subject, msgspec.Raw(encode_event(event))
-    )
+    sent = CloudEvent(f"1-{number:x}-0", event.type, rfc3339(event.time), subject, msgspec.Raw(encode_event(event)))
     return msgspec.json.decode(msgspec.json.encode(sent))

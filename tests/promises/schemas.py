@@ -66,7 +66,9 @@ class Schemas:
         yield from self._forms(old, new, where)
         yield from self._default(old, new, where)
         yield from self._members(old, new, where, depth)
-        yield from self._others(old.get("additionalProperties", True), new.get("additionalProperties", True), where, depth)
+        yield from self._others(
+            old.get("additionalProperties", True), new.get("additionalProperties", True), where, depth
+        )
         if "items" in old or "items" in new:
             yield from self.compare(old.get("items", True), new.get("items", True), f"{where}[]", depth + 1)
 

@@ -170,9 +170,7 @@ def keywords(schema: Content) -> Iterator[str]:
 
 def test_a_schema_has_no_keyword_that_says_nothing() -> None:
     known = {*Draft202012Validator.VALIDATORS, "title", "description", "default", "examples", "discriminator"}
-    found = {
-        (name, each) for name, schema in DOCUMENT["components"]["schemas"].items() for each in keywords(schema)
-    }
+    found = {(name, each) for name, schema in DOCUMENT["components"]["schemas"].items() for each in keywords(schema)}
     assert {pair for pair in found if pair[1] not in known} == set()
 
 
