@@ -36,7 +36,7 @@ _CONFIG = {
     "generation": {"mode": "positive", "database": "none", "with-security-parameters": False},
     "phases": {"stateful": {"inference": {"algorithms": []}}},
 }
-_LINKED = {"If-Match": re.compile(r'"\d+"'), "cursor": re.compile(r"[0-9a-z-]+"), "after": re.compile(r"[0-9a-f-]+")}
+_LINKED = {"If-Match": re.compile(r'"\d+"'), "cursor": re.compile(r"[0-9a-f]+-[0-9a-f]{32}")}
 
 
 @dataclass
@@ -52,14 +52,17 @@ class Followed:
         return any(_within(names, course) for course in self.courses.values())
 
 
-def follow(service: Refkeep, *, seed: int, scenarios: int, steps: int = 12) -> Followed:
-    """Follow links in `scenarios` of `steps` calls; raises what schemathesis found wrong."""
+def follow(service: Refkeep, *, seed: int, scenarios: int, steps: int = 12, seen: Followed | None = None) -> Followed:
+    """Follow links in `scenarios` of `steps` calls; raises what schemathesis found wrong.
+
+    What was `seen` before is continued. The same seed chooses the same way as long as document and libraries stay.
+    """
     config = schemathesis.Config.from_dict(_CONFIG)
     schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json", config=config)
     machine = schema.include(tag=["Blobs", "Refs", "Media"]).as_state_machine()
     operator = service.bearer(service.key(None, "read", "write", "admin", "operator"))
     workspaces = map("{}-{}".format, repeat(service.workspace()), count())
-    seen = Followed()
+    seen = seen or Followed()
     story = type("Story", (_Following, machine), {"operator": operator, "workspaces": workspaces, "seen": seen})
     hypothesis.seed(seed)(story)
     settings = hypothesis.settings(

@@ -22,4 +22,4 @@ def test_long_ways_along_the_links_meet_nothing_undocumented(
     with Yard(tmp_path, postgres).running(SIGNING_KEYS=SIGNING_KEY) as service:
         seen = follow(service, seed=seed, scenarios=SCENARIOS, steps=STEPS)
     assert seen.answers.total() >= 15 * SCENARIOS
-    assert seen.went("post_ref", "delete_media", "restore_media", "delete_media", "purge_media")
+    assert seen.went("post_ref", "delete_media", "restore_media", "delete_media")
