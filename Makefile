@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup run test e2e soak mutants chaos growth bench check openapi lock clean
+.PHONY: help setup run test e2e soak mutants chaos growth bench check openapi contracts release lock clean
 
 # The first of these that is new enough; `make setup PYTHON=/path/to/python` names another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -29,7 +29,7 @@ test: .venv/.dev ## set up and run every test on all cores, on a real PostgreSQL
 e2e: .venv/.dev ## two replicas behind nginx and behind Varnish, as deploy/ configures them (needs both from Debian; says so)
 	@missing=; for each in nginx varnishd; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
 	test -z "$$missing" || { echo "make e2e needs what is not installed: apt-get install$$missing" >&2; exit 1; }
-	@$(BIN)/python -m pytest tests/e2e/cdn $(ARGS)
+	@$(BIN)/python -m pytest tests/e2e/cdn tests/e2e/links $(ARGS)
 
 soak: .venv/.dev ## tell stories of other seeds against the model for MINUTES=10, on both stores
 	@$(BIN)/python -m tests.machine $(or $(MINUTES),10) $(ARGS)
@@ -52,9 +52,16 @@ check: .venv/.dev ## what CI checks beside the tests: format, lint, types, layer
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/refkeep openapi --check openapi.yaml
+	@$(BIN)/python -m tests.promises check
 
 openapi: .venv/.run ## write openapi.yaml anew from the code
 	@$(BIN)/refkeep openapi > .openapi.yaml.new && mv .openapi.yaml.new openapi.yaml
+
+contracts: .venv/.dev ## write anew what of contracts/ the code says
+	@$(BIN)/python -m tests.promises write
+
+release: .venv/.dev ## cut a release of contracts/: what stands there is what the next change is compared with
+	@$(BIN)/python -m tests.promises release
 
 lock: .venv/.dev ## write requirements/ anew from pyproject.toml (ARGS=--upgrade for newer releases)
 	@$(LOCK) --group build $(ARGS) --output-file requirements/run.txt

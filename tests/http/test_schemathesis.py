@@ -31,6 +31,7 @@ def test_two_thousand_requests_meet_no_crash_and_nothing_undocumented(service: R
             f"--header=Authorization: Bearer {key}",
             f"--header=Workspace: {workspace}",
             "--request-timeout=20",
+            "--phases=examples,coverage,fuzzing",
             "--warnings=off",
             "--no-color",
         ],

@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from tests.parts.vouching import vouch
+
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable"}
 RETRYABLE = {"request-timeout", "idempotency-in-progress", "unavailable", "storage-unavailable", "storage-full"}
 
@@ -55,10 +57,13 @@ class Caller:
         return self.http.get(f"/refs/{entity}").headers["etag"]
 
     def events(self, **wanted: str) -> list[Any]:
-        """All events of the workspace that fit the filter."""
+        """All events of the workspace that fit the filter, each as its type's schema in contracts/ has it."""
         response = self.http.get("/events", params={"limit": "500", **wanted})
         assert response.status_code == 200, response.text
-        return list(response.json()["events"])
+        events = list(response.json()["events"])
+        for event in events:
+            vouch(event)
+        return events
 
     def _write(
         self, method: str, path: str, content: bytes | str, headers: Mapping[str, str] | None, members: dict[str, Any]

@@ -30,6 +30,7 @@ from tests.parts.blobs import files_under
 from tests.parts.caller import Caller
 from tests.parts.postgres import PostgresServer
 from tests.parts.seaweed import free_ports
+from tests.parts.vouching import vouch_for_all
 
 REFKEEP = str(Path(sys.executable).parent / "refkeep")
 PATIENCE_S = 60.0
@@ -181,6 +182,7 @@ class Yard:
 
     folder: Path
     postgres: PostgresServer
+    program: tuple[str, ...] = (REFKEEP,)
 
     def launch(
         self, *words: str, data_dir: Path | None = None, under: Sequence[str] = (), **settings: object
@@ -195,7 +197,7 @@ class Yard:
         defaults = {"DATA_DIR": data, "PORT": port, "DRAIN": 0, "LOG_FORMAT": "json"}
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [*under, REFKEEP, *words],
+                [*under, *self.program, *words],
                 env=environment(**{**defaults, **settings}),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -208,13 +210,19 @@ class Yard:
 
     @contextlib.contextmanager
     def launched(self, *words: str, **settings: Any) -> Iterator[Refkeep]:
-        """A service on a database of its own; it ends with the block, and its log is shown when that fails."""
+        """A service on a database of its own; it ends with the block, and its log is shown when that fails.
+
+        Whatever happened, the events in that database are what contracts/ says.
+        """
         with contextlib.ExitStack() as stack:
-            if "DATABASE_URL" not in settings and "dev" not in words:
+            own = "DATABASE_URL" not in settings and "dev" not in words
+            if own:
                 settings["DATABASE_URL"] = stack.enter_context(self.postgres.database())
             service = self.launch(*words, **settings)
             try:
                 yield service
+                if own:
+                    asyncio.run(vouch_for_all(settings["DATABASE_URL"]))
             except BaseException:
                 sys.stderr.write(service.log.read_text(errors="replace"))
                 raise

@@ -153,6 +153,27 @@ def test_a_response_documents_only_problems_of_its_status() -> None:
             assert [str(status) for status in statuses] == [where.split()[2]], where
 
 
+def keywords(schema: Content) -> Iterator[str]:
+    """Of a schema and those within."""
+    for name, part in schema.items():
+        yield name
+        if name in {"properties", "patternProperties", "$defs"}:
+            inner = list(part.values())
+        elif name in {"allOf", "anyOf", "oneOf"}:
+            inner = part
+        else:
+            inner = [part] if name in {"items", "additionalProperties", "not"} else []
+        for each in inner:
+            if isinstance(each, dict):
+                yield from keywords(each)
+
+
+def test_a_schema_has_no_keyword_that_says_nothing() -> None:
+    known = {*Draft202012Validator.VALIDATORS, "title", "description", "default", "examples", "discriminator"}
+    found = {(name, each) for name, schema in DOCUMENT["components"]["schemas"].items() for each in keywords(schema)}
+    assert {pair for pair in found if pair[1] not in known} == set()
+
+
 def test_every_request_and_response_has_an_example() -> None:
     assert [where for where, content in contents() if not content.get("examples")] == []
     assert [where for where, described in fields() if "example" not in described] == []

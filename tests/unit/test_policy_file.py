@@ -253,3 +253,14 @@ def test_any_text_is_policies_or_an_error_with_a_sentence(text: str) -> None:
         parse_policies(text, "x.toml")
     except PolicyFileError as error:
         assert str(error).startswith("x.toml")
+
+
+def test_the_annotated_example_is_a_policy_file_with_every_setting() -> None:
+    text = SCHEMA.with_name("policies.example.toml").read_text()
+    assert is_described(text)
+    policies = parse_policies(text, "policies.example.toml")
+    assert len(policies.items) == len(tomllib.loads(text)["policies"]) >= 4
+    used = {name for table in tomllib.loads(text)["policies"].values() for name in table}
+    assert used == json.loads(SCHEMA.read_text())["$defs"]["PolicyTable"]["properties"].keys()
+    settings = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
+    assert {line.split(" = ")[0] for line in settings if "#" in line} >= used - {"cardinality"}
