@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -222,12 +221,14 @@ async def _known_run(desk: Imports, run_id: str) -> ImportRun:
 
 
 def _run(jobs: int, sources: AnySource, work: Callable[[Imports], Awaitable[T]]) -> T:
+    import uvloop
+
     async def at(url: str) -> T:
         async with _opened(url, jobs, sources) as desk:
             return await work(desk)
 
     with reachable_postgres(settings_of_environment()) as url:
-        return asyncio.run(at(url))
+        return uvloop.run(at(url))  # what the service runs on, too: half again as many rows in the same time
 
 
 @asynccontextmanager

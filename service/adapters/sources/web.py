@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import Any
 
 import aiohttp
@@ -27,13 +28,14 @@ class WebSource:
 
     `total_seconds` is for one source from its first byte to its last, `silent_seconds` for a wait within. `reachable`
     says of an address whether it may be connected to: no command and no setting gives another than the one here, which
-    is for those who build the object.
+    is for those who build the object; as is `trust`, whose certificates are believed, None for the machine's.
     """
 
     allowed: tuple[AllowedHost, ...] = ()
     total_seconds: float = 300.0
     silent_seconds: float = 30.0
     reachable: Callable[[str], bool] = is_public
+    trust: SSLContext | None = None
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
 
     @asynccontextmanager
@@ -68,6 +70,8 @@ class WebSource:
         raise SourceFailed(f"More than {_MAX_REDIRECTS} redirects.")
 
     def _next(self, url: URL, location: str) -> URL:
+        if not location:
+            raise SourceFailed("Redirected without a word where to.")
         try:
             following = checked_url(str(url.join(URL(location))), self.allowed)
         except SourceFailed as error:
@@ -84,7 +88,11 @@ class WebSource:
             # Every connection begins with a socket made here, for the very address that it goes to: names are resolved
             # once, before, and nothing is asked again in between. One after the other, so that a refusal is told.
             connector = aiohttp.TCPConnector(
-                use_dns_cache=False, happy_eyeballs_delay=None, socket_factory=self._socket, limit=0
+                use_dns_cache=False,
+                happy_eyeballs_delay=None,
+                socket_factory=self._socket,
+                limit=0,
+                ssl=self.trust or True,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
