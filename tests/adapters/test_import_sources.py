@@ -164,7 +164,7 @@ def test_a_data_url_is_bytes_or_a_sentence(text: str) -> None:
     "text", ["", "*", "*.*", "http://a", "a b", "a:0", "a:70000", "a/b", "-a", "a@b", "[::1]", "a:x"]
 )
 def test_what_is_no_host_is_not_allowed(text: str) -> None:
-    with pytest.raises(ValueError, match="^"):
+    with pytest.raises(ValueError):
         parse_allowed_host(text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ class PictureHost:
         """Have a path lead elsewhere, once."""
         self.answers.setdefault(path, []).append(web.Response(status=status, headers={"location": location}))
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer."""
         self.asked[request.path] += 1
         self.headers.append(dict(request.headers))
@@ -59,7 +59,7 @@ class PictureHost:
             return await self._broken(request)
         return web.Response(body=self.bytes_of(request.path), content_type="image/png")
 
-    async def _broken(self, request: web.Request) -> web.StreamResponse:
+    async def _broken(self, request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-length": "1000"})
         await response.prepare(request)
         await response.write(b"x" * 10)
@@ -91,11 +91,11 @@ def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext
     """What a server shows that calls itself `name`, and what a client believes that trusts the one who signed it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     signed = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
