@@ -73,15 +73,15 @@ class ManifestRow:
     def ref_id(self, life: int = 0) -> UUID:
         """The id of this row's ref: it follows from workspace, source id and slot, and from nothing else.
 
-        A UUIDv8 (RFC 9562 §5.8) of SHA-256. The first 16 bits are 0, so that imported refs stand before every UUIDv7 of
-        our time, as the older ones that they are. After a roll-back the row may live again, under the next id: an id is
-        never given twice. See docs/decisions/023.
+        A UUIDv7 in form (RFC 9562 §5.7), of SHA-256: its time is within the first weeks of 1970, so that imported refs
+        stand before all others, as the older ones that they are. After a roll-back the row may live again, under the
+        next id: an id is never given twice. See docs/decisions/023.
         """
         slot = (self.entity.type, self.entity.id, self.role, f"{self.place.kind} {self.place.number}")
         words = (self.entity.workspace, self.source_id, *slot, str(life))
         digest = sha256(b"".join(b"%d:%s," % (len(raw), raw) for raw in (word.encode() for word in words))).digest()
         number = int.from_bytes(digest[:16]) & ~(0xFFFF << 112) & ~(0xF << 76) & ~(0x3 << 62)
-        return UUID(int=number | 8 << 76 | 0b10 << 62)
+        return UUID(int=number | 7 << 76 | 0b10 << 62)
 
     def early_ids(self) -> list[UUID]:
         """The ids of its first lives: a purged ref leaves no more than its id."""

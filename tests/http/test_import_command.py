@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,12 @@ from tests.parts.manifests import as_csv, line, picture
 from tests.parts.service import Done, Refkeep, Yard, command_here, environment
 
 _HEADER = b"workspace,entity_type,entity_id,role,order,path,source_id\n"
+_NOT_TO_BE_HAD: list[dict[str, object]] = [
+    {"path": "link.png"},
+    {"path": "../0.png"},
+    {"url": "https://images.example.org/a.png", "path": None},
+    {"url": "http://localhost:1/a.png", "path": None},
+]
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +163,7 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(kept: Refkeep, call
     assert kept.sql("SELECT count(*) AS n FROM imports WHERE name = 'nosuch'")[0]["n"] == 0
 
 
-def test_standard_input_and_data_urls(kept: Refkeep, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    from base64 import b64encode  # noqa: PLC0415
-
+def test_standard_input_and_data_urls(kept: Refkeep, caller: Caller) -> None:
     url = f"data:image/png;base64,{b64encode(picture('data')).decode()}"
     text = json.dumps(line(1, workspace=caller.workspace, entity_id="m1", path=None, url=url))
     settings = environment(DATA_DIR=kept.data_dir, DATABASE_URL=kept.database_url)
@@ -176,19 +180,7 @@ def test_a_root_is_not_left_and_hosts_are_not_asked_unless_allowed(
     (tmp_path / "root").mkdir()
     (tmp_path / "root/link.png").symlink_to(tmp_path / "0.png")
     path = manifest(tmp_path, caller)
-    path.write_bytes(
-        as_csv(
-            line(n, workspace=caller.workspace, **place)
-            for n, place in enumerate(
-                [
-                    {"path": "link.png"},
-                    {"path": "../0.png"},
-                    {"url": "https://images.example.org/a.png", "path": None},
-                    {"url": "http://localhost:1/a.png", "path": None},
-                ]
-            )
-        )
-    )
+    path.write_bytes(as_csv(line(n, workspace=caller.workspace, **place) for n, place in enumerate(_NOT_TO_BE_HAD)))
     done = command(kept, path, "--root", tmp_path / "root", "--allow-host", "localhost:1", "--json")
     assert done.status == 4
     told = {row["source_id"]: (row["code"], row["detail"]) for row in json.loads(done.stdout)["not_imported"]}
@@ -266,4 +258,3 @@ def test_many_failures_are_cut_on_the_screen_and_whole_in_the_report(
     assert done.status == 4
     assert "… and 10 more: --report has them all." in done.stderr
     assert len(report.read_text().splitlines()) == 60
-    assert sys.stderr is not None

@@ -15,7 +15,10 @@ from typing import Any
 from tests.parts.audit import ledger_flaws
 from tests.parts.ledgers import opened_database
 from tests.parts.manifests import as_csv, line, picture
-from tests.parts.service import REFKEEP, Done, environment, eventually, fetch
+from tests.parts.postgres import session
+from tests.parts.service import REFKEEP, Done, environment, fetch
+
+_PATIENCE_S = 900
 
 _LIVE = """SELECT r.entity_id, r.position, encode(b.sha256, 'hex') AS name
     FROM refs r JOIN blobs b ON b.id = r.blob_id WHERE r.state = 'live' ORDER BY r.entity_id, r.position"""
@@ -55,7 +58,7 @@ class KilledImport:
         """Start it, and kill it as soon as there are so many refs; how many there are then."""
         process = self.start()
         try:
-            eventually(lambda: self.count() >= refs or process.poll() is not None, 600)
+            asyncio.run(self._reached(refs, process))
             assert process.poll() is None, process.communicate()
         finally:
             process.kill()
@@ -92,6 +95,12 @@ class KilledImport:
         wrong = [f"{entry} is not there" for entry in expected if entry not in {*found}]
         wrong += [] if found == expected else [f"{len(found)} refs are not the {len(expected)} of the manifest"]
         return [*wrong[:10], *asyncio.run(self._flaws())]
+
+    async def _reached(self, refs: int, process: subprocess.Popen[str]) -> None:
+        """Return once there are so many refs, or the process has ended."""
+        async with asyncio.timeout(_PATIENCE_S), session(self.database_url) as connection:
+            while process.poll() is None and await connection.fetchval("SELECT count(*) FROM refs") < refs:
+                await asyncio.sleep(0.05)
 
     async def _flaws(self) -> list[str]:
         async with opened_database(self.database_url, 1) as database:
