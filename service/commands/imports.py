@@ -95,8 +95,9 @@ def run(**options: Any) -> None:
     Exit status: 0 done, 1 a fault (run it again), 2 a wrong option or a manifest that cannot be read,
     4 rows failed: see the report, 5 READ_ONLY.
     """
-    effort = _effort(options)
-    sources = _sources(options)
+    effort, sources = _effort(options), _sources(options)
+    if options["report"] is not None and options["report"].absolute() == options["manifest"].absolute():
+        raise click.UsageError("The report would take the place of the manifest.")
     with read_manifest(options["manifest"]) as manifest, Report.opened(options["report"]) as report:
         counts, run_id = _run(options["jobs"], sources, lambda desk: _import(desk, manifest, effort, report))
     _print_run(run_id, counts, report, options)
@@ -180,6 +181,8 @@ def _sources(options: dict[str, Any]) -> AnySource:
             allowed.append(parse_allowed_host(text))
         except ValueError:
             raise click.UsageError(f"{text[:80]!r} is no host such as example.org, *.example.org or a:8443.") from None
+    if not options["timeout"]:
+        raise click.UsageError("--timeout is longer than 0.")
     start = (options["root"] or folder_of(options["manifest"])).absolute()
     web = WebSource(tuple(allowed), total_seconds=options["timeout"].total_seconds())
     return AnySource(FileSource(start, options["root"]), web)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -24,11 +25,12 @@ from service.application.side_by_side import side_by_side
 from service.domain.blob import Sha256
 from service.domain.errors import Unavailable
 from service.domain.event import DecisionKind, EventType, RefEvent
-from service.domain.importing import EntityStory
+from service.domain.importing import EntityStory, ManifestRow, Verdict
 from service.domain.lifecycle import ReleaseRef, Revise, Revision
 from service.domain.slot import EntityKey
 from service.ports.imports import RunState
 from service.ports.sources import SourceFailed
+from service.schemas.manifest import COLUMNS, parse_manifest
 from tests.parts.audit import ledger_flaws
 from tests.parts.importing import RULES, ImportDesk
 from tests.parts.ledgers import ACTOR, Ledger, set_clock_ahead
@@ -36,6 +38,8 @@ from tests.parts.manifests import line, picture
 from tests.parts.picture_host import only_loopback, running_host
 
 pytestmark = pytest.mark.anyio
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs/import.md").read_text()
 
 
 @pytest.fixture
@@ -77,26 +81,57 @@ async def events_of(desk: ImportDesk) -> list[RefEvent]:
 
 
 async def test_57_legacy_markers_become_refs_in_their_order(desk: ImportDesk) -> None:
-    """The example of docs/import.md: a table of markers with `route`, `sort` and `image_url`, in no order."""
+    """The example of docs/import.md, by its own query: a table of markers with an `image_url`, in no order."""
+    await desk.ledger.workspaces.put("atlas", None, None)
+    await desk.database.fetch("CREATE TABLE markers (id int, route_id int, sort int, image_url text, caption text)")
     async with running_host() as host:
         desk.web.allowed = (parse_allowed_host(f"localhost:{host.port}"),)
         desk.web.reachable = only_loopback
-        legacy = [(n, n % 3, n * 5 - 40, host.url(f"/{n}.png")) for n in range(57)]
-        manifest = [
-            line(id_, entity_id=f"route-{route}", order=sort, path=None, url=image_url)
-            for id_, route, sort, image_url in Random(57).sample(legacy, 57)
-        ]
-        told = await desk.run(manifest)
+        for n in Random(57).sample(range(57), 57):
+            values = n, n % 3, n * 5 - 40, host.url(f"/{n}.png"), f"Marker {n}"
+            await desk.database.fetch("INSERT INTO markers VALUES ($1, $2, $3, $4, $5)", *values)
+        await desk.database.fetch("INSERT INTO markers VALUES (57, 0, 0, NULL, 'without a picture')")
+        [query] = blocks_of("sql")
+        told = await desk.run([dict(row) for row in await desk.database.fetch(query)])
         await desk.web.aclose()
         assert (told.counts, sum(host.asked.values())) == ({"imported": 57}, 57)
+    await desk.database.fetch("DROP TABLE markers")
     for route in range(3):
-        entity = EntityKey("demo", "checkpoint_marker", f"route-{route}")
+        entity = EntityKey("atlas", "checkpoint_marker", f"route-{route}")
         assert await desk.bytes_of(entity) == [picture(f"/{n}.png") for n in range(route, 57, 3)]
+        refs = (await desk.ledger.refs.of_entity(entity)).refs
+        assert [each.ref.labels.alt for each in refs] == [f"Marker {n}" for n in range(route, 57, 3)]
     assert told.run is not None
-    events = await events_of(desk)
+    events = [event for event in await desk.ledger.events("atlas") if isinstance(event, RefEvent)]
     assert {event.actor.id for event in events} == {f"import:{told.run.id}"}
     assert {(event.type, event.decision) for event in events} == {(EventType.REF_INSERTED, DecisionKind.INSERT)}
     assert {str(result.ref_id) for result in told.results} == {str(event.ref.ref_id) for event in events if event.ref}
+
+
+def blocks_of(language: str) -> list[str]:
+    """The examples of docs/import.md."""
+    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL)
+
+
+def test_every_manifest_of_the_document_can_be_read() -> None:
+    for block in (*blocks_of("csv"), *blocks_of("json")):
+        entries = [*parse_manifest(enumerate(block.encode().splitlines(keepends=True), 1))]
+        assert entries
+        assert all(isinstance(entry, ManifestRow) for entry in entries), entries
+
+
+def test_the_document_names_every_column_outcome_and_code() -> None:
+    rows = "\n".join(line for line in DOCUMENT.splitlines() if line.startswith("| `"))
+    named = {*re.findall(r"`([a-z0-9_-]+)`", rows)}
+    assert {*COLUMNS} <= named
+    assert {verdict.value for verdict in Verdict} <= named
+    code = "\n".join(path.read_text() for path in (ROOT / "service").rglob("*.py") if "import" in path.name)
+    code += (ROOT / "service/schemas/manifest.py").read_text() + (
+        ROOT / "service/adapters/sqlite/worklist.py"
+    ).read_text()
+    given = {*re.findall(r'Reason\(\s*"([a-z-]+)"', code), *re.findall(r'_mark\(\s*"([a-z-]+)"', code)}
+    assert len(given) > 8
+    assert given - {"touched", "busy"} <= named
 
 
 async def test_given_again_it_does_nothing_and_is_the_same_run(desk: ImportDesk) -> None:

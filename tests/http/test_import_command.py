@@ -214,6 +214,8 @@ def test_nothing_is_written_where_nothing_may_be(kept: Refkeep, caller: Caller, 
         (_HEADER, ["--report", "report.pdf"], "A report is a file .csv or .ndjson."),
         (_HEADER, ["--jobs", "0"], "0 is not in the range"),
         (_HEADER, ["--timeout", "soon"], "'soon' is not a duration"),
+        (_HEADER, ["--timeout", "0"], "--timeout is longer than 0."),
+        (_HEADER, ["--report", "MANIFEST"], "The report would take the place of the manifest."),
         (_HEADER, ["--root", "/no/such/folder"], "does not exist"),
     ],
 )
@@ -223,7 +225,7 @@ def test_a_wrong_command_or_manifest_ends_with_2_and_a_sentence(
     path = tmp_path / "manifest.csv"
     path.write_bytes(content)
     before = kept.sql("SELECT count(*) FROM imports")
-    done = command(kept, path, *words)
+    done = command(kept, path, *(path if word == "MANIFEST" else word for word in words))
     assert (done.status, said in done.complaint()) == (2, True), done.stderr
     assert kept.sql("SELECT count(*) FROM imports") == before
 
