@@ -109,12 +109,13 @@ class ImportEntity:
 
 @dataclass(slots=True)
 class _Attempt:
-    """One entity on its way; `found` has what its sources turned out to be, by line."""
+    """One entity on its way: by line, what bytes were `named` that came whole, and what became of each source."""
 
     use: ImportEntity
     work: EntityWork
     actor: Actor
     effort: Effort
+    named: dict[int, Sha256] = field(default_factory=dict)
     found: dict[int, Sha256 | Reason] = field(default_factory=dict)
 
     async def run(self) -> list[RowResult]:
@@ -183,10 +184,9 @@ class _Attempt:
         """Reserve, put, publish, as for any upload. Raises `SourceFailed` and what an upload raises."""
         policy = self.use.rules.policies.of(row.entity.type, row.role)
         limit = min(self.use.max_upload_bytes, policy.max_bytes or self.use.max_upload_bytes)
-        names: list[Sha256] = []
 
         async def admit(received: Received) -> Replay | None:
-            names.append(received.sha256)
+            self.named[row.line] = received.sha256
             if (refusal := refusal_of(policy, received.size, received.media)) is not None:
                 raise refusal
             return None if self.effort is Effort.DO else Replay(b"")  # as if done before: nothing is kept
@@ -194,7 +194,7 @@ class _Attempt:
         async with self.use.sources.open(row.location) as opened:
             workspace = row.entity.workspace
             await self.use.upload(Upload(workspace, self.actor, opened.chunks, limit, opened.declared), admit=admit)
-        return names[-1]
+        return self.named[row.line]
 
     async def _record(self, row: ManifestRow, error: Rejected) -> None:
         """Put a refusal on record, as for any upload that was to be attached."""
@@ -202,10 +202,11 @@ class _Attempt:
             return
 
         def judge(state: RoleState) -> Decision:
-            return reject(state, row.entity, row.role, self.actor, error)
+            return reject(state, row.entity, row.role, self.actor, error, self.named.get(row.line))
 
+        question = RoleQuestion(row.entity, row.role, None, None)
         try:
-            await self.use.refs.change(RoleQuestion(row.entity, row.role, None, None), judge)
+            await self.use.patiently(lambda: self.use.refs.change(question, judge))
         except Rejected:
             return
 

@@ -81,7 +81,7 @@ def imports() -> None:
 )
 @click.option("--timeout", type=DURATION, default="5m", show_default=True, help="How long one address may take.")
 @click.option(
-    "--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Entities, and sources, at a time."
+    "--jobs", type=click.IntRange(1, 32), default=8, show_default=True, help="Entities, and sources, at a time."
 )
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="A line for each row: .csv or .ndjson.")
 @json_option
@@ -108,7 +108,7 @@ def run(**options: Any) -> None:
 @imports.command("rollback")
 @click.argument("run_id", metavar="RUN")
 @click.option("--dry-run", is_flag=True, help="Say what would be released; write nothing.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Entities at a time.")
+@click.option("--jobs", type=click.IntRange(1, 32), default=8, show_default=True, help="Entities at a time.")
 @json_option
 @plain_errors
 def rollback(run_id: str, dry_run: bool, jobs: int, as_json: bool) -> None:
@@ -240,7 +240,8 @@ async def _opened(url: str, jobs: int, sources: AnySource) -> AsyncIterator[Impo
     from service.composition import create_imports, create_storage
 
     settings = settings_of_environment()
-    database, store = await open_database({"dsn": url}, jobs + 2), create_storage(settings)
+    # A connection for each source that is taken in, one for each entity that is judged or attached meanwhile.
+    database, store = await open_database({"dsn": url}, 2 * jobs + 1), create_storage(settings)
     try:
         await store.aopen()
         async with create_imports(settings, (database, store), sources, jobs) as desk:
