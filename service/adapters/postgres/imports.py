@@ -32,8 +32,9 @@ _ENTITIES = """SELECT w.slug, e.entity_type, e.entity_id
     ORDER BY e.workspace_id, e.entity_type, e.entity_id LIMIT $5"""
 _OF_ENTITY = "workspace_id = $1 AND entity_type = $2 AND entity_id = $3"
 _VERSION = f"SELECT version FROM entities WHERE {_OF_ENTITY}"
-_REFS = f"SELECT id, role, position FROM refs WHERE {_OF_ENTITY} ORDER BY role, position"
-_PURGED = "SELECT ref_id FROM tombstones WHERE workspace_id = $1 AND ref_id = ANY ($2::uuid[])"
+_REFS = f"""SELECT id, role, position FROM refs WHERE {_OF_ENTITY}
+    UNION ALL SELECT ref_id, NULL, NULL FROM tombstones WHERE workspace_id = $1 AND ref_id = ANY ($4::uuid[])
+    ORDER BY role, position"""
 _TOUCHES = f"""SELECT type, data->>'role' AS role, data->>'actor' AS actor, ref_id,
         (data->'replaced'->>'ref_id')::uuid AS replaced_id
     FROM events WHERE {_OF_ENTITY} AND decision <> '{DecisionKind.REJECT}' ORDER BY epoch, txid, seq"""
@@ -96,12 +97,11 @@ class PostgresImports:
 
 
 async def _story(connection: Connection, key: tuple[int, str, str], version: int, early: Sequence[UUID]) -> EntityStory:
-    refs = await connection.fetch(_REFS, *key)
-    purged = await connection.fetch(_PURGED, key[0], early) if early else []
+    refs = await connection.fetch(_REFS, *key, early)
     live = tuple(LiveRef(row["id"], row["role"], row["position"]) for row in refs if row["position"] is not None)
-    ended = {row["id"] for row in refs if row["position"] is None} | {row["ref_id"] for row in purged}
+    ended = frozenset(row["id"] for row in refs if row["position"] is None)
     told = await connection.fetch(_TOUCHES, *key)
-    return EntityStory(version, live, frozenset(ended), tuple(touch for row in told for touch in _touches(row)))
+    return EntityStory(version, live, ended, tuple(touch for row in told for touch in _touches(row)))
 
 
 def _touches(row: Row) -> list[Touch]:
