@@ -63,6 +63,7 @@ class KilledImport:
         finally:
             process.kill()
             process.communicate(timeout=60)
+        asyncio.run(self._alone())
         return self.count()
 
     def finish(self, *words: str) -> tuple[Done, float]:
@@ -101,6 +102,14 @@ class KilledImport:
         async with asyncio.timeout(_PATIENCE_S), session(self.database_url) as connection:
             look = "SELECT (SELECT count(*) FROM refs), pg_sleep(0.05)"
             while process.poll() is None and await connection.fetchval(look) < refs:
+                pass
+
+    async def _alone(self) -> None:
+        """Return once Postgres has ended what the process that was killed had asked it to commit."""
+        others = """SELECT count(*), pg_stat_clear_snapshot() FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+        async with asyncio.timeout(60), session(self.database_url) as connection:
+            while await connection.fetchval(others):
                 pass
 
     async def _flaws(self) -> list[str]:
