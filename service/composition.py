@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.holds import PostgresHolds
+from service.adapters.postgres.imports import PostgresImports
 from service.adapters.postgres.integrity import PostgresIntegrity
 from service.adapters.postgres.leftovers import PostgresLeftovers
 from service.adapters.postgres.objects import PostgresObjects
@@ -52,6 +54,8 @@ from service.application.get_workspace import GetWorkspace
 from service.application.give_up_holding import GiveUpHolding
 from service.application.grant_holding import GrantHolding
 from service.application.guard_store import GuardStore
+from service.application.import_entity import ImportEntity
+from service.application.import_manifest import ImportManifest
 from service.application.lifetimes import Lifetimes
 from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
@@ -67,6 +71,7 @@ from service.application.release_slot import ReleaseSlot
 from service.application.reorder_role import ReorderRole
 from service.application.restore_media import RestoreMedia
 from service.application.revise_media import ReviseMedia
+from service.application.roll_back_import import RollBackImport
 from service.application.scrub import Scrub
 from service.application.sign_media import SignMedia
 from service.application.sign_media_list import SignMediaList
@@ -77,11 +82,14 @@ from service.application.walk_store import WalkStore
 from service.domain.policy import Policies
 from service.domain.signature import Signatures
 from service.ports.feed import Tail
+from service.ports.imports import ImportLedger
 from service.ports.prober import Prober
+from service.ports.sources import Sources
 from service.ports.storage import Storage
 from service.router.callers import Callers
 from service.router.use_cases import UseCases
 from service.schemas.media import Presenter
+from service.schemas.policy_file import load_policies
 from service.settings import Settings
 from service.telemetry import Telemetry
 
@@ -164,6 +172,34 @@ async def create_repair(settings: Settings, database: Database, store: Store) ->
             Scrub(guard, PostgresScrubbing(database), integrity, storage, clock),
             settings.orphan_retention,
         )
+    finally:
+        await prober.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """What `refkeep import` does."""
+
+    ledger: ImportLedger
+    run: ImportManifest
+    roll_back: RollBackImport
+
+
+@asynccontextmanager
+async def create_imports(
+    settings: Settings, parts: tuple[Database, Store], sources: Sources, jobs: int
+) -> AsyncIterator[Imports]:
+    """Imports, `jobs` entities and sources at a time, on a store that is open; looking at media ends with the block."""
+    (database, store), prober = parts, VipsProber()
+    refs, ledger = PostgresRefs(database), PostgresImports(database)
+    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
+    rules = Rules(load_policies(settings.policies), lifetimes)
+    blobs, objects = PostgresBlobs(database), PostgresObjects(database)
+    upload = UploadBlob(ObservedStorage(store), ObservedProber(prober), objects, blobs, lifetimes)
+    change, at_once = ChangeRefs(refs, rules), asyncio.Semaphore(jobs)
+    entity = ImportEntity(sources, upload, change, refs, ledger, rules, settings.max_upload_bytes, at_once)
+    try:
+        yield Imports(ledger, ImportManifest(ledger, entity, jobs), RollBackImport(ledger, change, jobs))
     finally:
         await prober.aclose()
 

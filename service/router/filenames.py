@@ -1,29 +1,15 @@
-"""The name that a sender gives a file: shown to people and offered at download, never used as a path."""
+"""Names of files as forms send them."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from urllib.parse import unquote
 
-from service.domain.errors import BadName, BadRequest
-
-MAX_LENGTH = 255
+from service.domain.errors import BadRequest
+from service.domain.filename import clean_filename
 
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 _EXTENDED = re.compile(r";\s*filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([!#$&+\-.^_`|~%0-9A-Za-z]*)", re.IGNORECASE)
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-
-
-def clean_filename(text: str) -> str | None:
-    """Return the last segment of `text`, whatever slashes its system uses; None where that leaves no name.
-
-    Raises `BadName` when it is longer than 255 characters or holds control characters or line separators.
-    """
-    name = re.split(r"[/\\]", text)[-1].strip()
-    if len(name) > MAX_LENGTH or any(unicodedata.category(character) in _UNPRINTABLE for character in name):
-        raise BadName("filename", name)
-    return None if name in {"", ".", ".."} else name
 
 
 def part_filename(disposition: str, plain: str | None) -> str | None:

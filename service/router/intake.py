@@ -16,6 +16,7 @@ from service.application.upload_blob import Upload
 from service.domain.blob import Sha256, parse_sha256
 from service.domain.decision import Expectation
 from service.domain.errors import BadRequest
+from service.domain.filename import clean_filename
 from service.domain.ref import Labels, parse_labels
 from service.observability import timed_stream
 from service.ports.idempotency import Claim, Outcome
@@ -23,7 +24,6 @@ from service.router.answers import JSON, Answer, stored
 from service.router.body import body_chunks, parse_content_length, read_json, verified
 from service.router.callers import Caller
 from service.router.digests import parse_digests
-from service.router.filenames import clean_filename
 from service.router.idempotency import parse_idempotency_key
 from service.router.multipart import FIELDS, UploadForm, is_form, open_form
 from service.router.versions import parse_if_match, parse_only_if_empty

@@ -23,7 +23,7 @@ from tests.mutants.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parents[2]
 STORIES = ("tests/machine/test_story.py", "-k", "on_a_folder")
-_COPIED = ("service", "tests", "contracts", "pyproject.toml", "openapi.yaml", "README.md")
+_COPIED = ("service", "tests", "contracts", "docs", "pyproject.toml", "openapi.yaml", "README.md")
 _FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 _LIMIT_S = 900
 

@@ -158,4 +158,26 @@ MUTATIONS = (
             f"{_ORDERS}::test_bytes_sent_again_during_their_review_come_after_it_in_the_log",
         ),
     ),
+    Mutation(
+        "import over what was written meanwhile",
+        (
+            Replacement(
+                "service/domain/importing.py",
+                "expected = Expectation(frozenset({version}))",
+                "expected = Expectation(frozenset({version, version + 1}))",
+            ),
+        ),
+        ("tests/adapters/test_imports.py::test_what_somebody_writes_while_bytes_are_fetched_stays",),
+    ),
+    Mutation(
+        "address judged before it is resolved again",
+        (
+            Replacement(
+                "service/adapters/sources/web.py",
+                "if not self.reachable(str(place[0])):",
+                'if str(place[0]) == "::1" and not self.reachable(str(place[0])):',
+            ),
+        ),
+        ("tests/adapters/test_import_sources.py::test_the_address_that_was_judged_is_the_one_that_is_connected_to",),
+    ),
 )

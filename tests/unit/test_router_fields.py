@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.domain.errors import BadName, BadRequest
+from service.domain.filename import clean_filename
 from service.router.digests import ALGORITHMS, parse_digests
-from service.router.filenames import clean_filename, part_filename
+from service.router.filenames import part_filename
 from service.router.idempotency import parse_idempotency_key
 from service.router.paths import is_canonical
 from service.router.versions import parse_if_match, parse_only_if_empty, version_etag
