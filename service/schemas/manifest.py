@@ -33,7 +33,7 @@ _MAY = ("filename", "alt", "owner", "visibility")
 COLUMNS = (*_MUST, *_PLACES, *_SOURCES, *_MAY)
 _ORDER = re.compile(r"-?[0-9]{1,18}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 SourceText = Annotated[str, Meta(min_length=1, max_length=200)]
 PathText = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -81,6 +81,7 @@ def parse_manifest(lines: Iterable[tuple[int, bytes | None]]) -> Iterator[Manife
     number, first = next(filled, (1, b""))
     if first is None:
         raise ManifestUnreadable(number, f"is longer than {MAX_LINE} bytes.")
+    first = first.removeprefix(codecs.BOM_UTF8)  # spreadsheets write it in front of UTF-8
     _refuse_unreadable(number, first)
     if first.lstrip().startswith(b"{"):
         yield _parsed(number, first, None)
@@ -93,8 +94,8 @@ def parse_manifest(lines: Iterable[tuple[int, bytes | None]]) -> Iterator[Manife
 def _refuse_unreadable(number: int, first: bytes) -> None:
     if first == b"":
         raise ManifestUnreadable(number, "the manifest is empty.")
-    if first.startswith(_BYTE_ORDER_MARKS):
-        raise ManifestUnreadable(number, "begins with a byte order mark; save it as UTF-8 without one.")
+    if first.startswith(_UTF16_MARKS):
+        raise ManifestUnreadable(number, "begins like UTF-16; save it as UTF-8.")
     if b"\0" in first:
         raise ManifestUnreadable(number, "holds NUL, so this is no UTF-8 text.")
 

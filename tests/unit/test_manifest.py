@@ -43,6 +43,10 @@ def test_both_forms_say_the_same() -> None:
     assert as_json == expected
 
 
+def test_a_spreadsheet_may_put_its_mark_in_front() -> None:
+    assert parsed(codecs.BOM_UTF8 + HEADER + GOOD) == parsed(HEADER + GOOD)
+
+
 @pytest.mark.parametrize(
     ("said", "location"),
     [
@@ -76,8 +80,8 @@ def test_a_place_is_a_position_or_an_order_or_the_only_one(said: dict[str, objec
 UNREADABLE = {
     b"": "Line 1: the manifest is empty",
     b"\n\r\n\n": "Line 1: the manifest is empty",
-    codecs.BOM_UTF8 + HEADER + GOOD: "Line 1: begins with a byte order mark",
-    (HEADER + GOOD).decode().encode("utf-16"): "Line 1: begins with a byte order mark",
+    codecs.BOM_UTF8: "Line 1: the manifest is empty",
+    (HEADER + GOOD).decode().encode("utf-16"): "Line 1: begins like UTF-16",
     (HEADER + GOOD).decode().encode("utf-16-le"): "Line 1: holds NUL",
     b"\n" + HEADER.replace(b"role", b"r\xf6le"): "Line 2: Byte 34 of the line is not UTF-8",
     HEADER.replace(b"path,", b""): "Line 1: a column path or url is missing",
