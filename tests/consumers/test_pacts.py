@@ -19,8 +19,9 @@ from tests.consumers.pacts import book, library
 from tests.consumers.pacts.scene import Scene
 from tests.consumers.pacts.states import States, state_server
 from tests.consumers.shared.database import opened_database
+from tests.parts.broken import Damage, broken
 from tests.parts.postgres import PostgresServer
-from tests.parts.service import Refkeep
+from tests.parts.service import Refkeep, Yard
 
 HERE = Path(__file__).parent
 CONTRACTS = HERE.parents[1] / "contracts" / "consumers"
@@ -54,6 +55,15 @@ def test_a_contract_is_what_its_service_asks_for_today(consumer: str, postgres: 
 @pytest.mark.parametrize("consumer", SCENES)
 def test_refkeep_keeps_a_contract(consumer: str, refkeep: Refkeep) -> None:
     verify(consumer, refkeep)
+
+
+def test_an_answer_that_lacks_what_a_contract_asks_for_is_found(yard: Yard) -> None:
+    damage = Damage("PUT", "/refs/book/first/cover/0", without="ref.ref_id")
+    with broken(yard, damage) as refkeep, pytest.raises(AssertionError) as found:
+        verify("book", refkeep)
+    [failure] = str(found.value).partition("Failures:")[2].split("1) Verifying")[1:]
+    assert "There were 1 pact failures" in failure
+    assert "$.ref -> Actual map is missing the following keys: ref_id" in failure
 
 
 def verify(consumer: str, refkeep: Refkeep) -> None:
