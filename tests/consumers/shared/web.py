@@ -18,6 +18,7 @@ from granian.server.embed import Server
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
+from opentelemetry import trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
 from tests.consumers.shared.calls import idempotency_key
@@ -51,6 +52,7 @@ def build_app(handlers: Sequence[ControllerRouterHandler], lifespan: Lifespan) -
             asyncpg.InterfaceError: _refuse_database,
             OSError: _refuse_database,
         },
+        before_request=_name_span,
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,
@@ -61,7 +63,9 @@ def serve(name: str, app: Litestar, port: int) -> None:
     """Serve on the loopback interface until SIGTERM; one process, which a kill ends with everything it does."""
     logging.basicConfig(level=logging.INFO, format=f"{name} %(levelname)s %(name)s: %(message)s")
     with tracing(name):
-        asyncio.run(_serve(OpenTelemetryMiddleware(app, exclude_spans=["send", "receive"]), port))
+        asyncio.run(
+            _serve(OpenTelemetryMiddleware(app, default_span_details=_unnamed, exclude_spans=["send", "receive"]), port)
+        )
 
 
 @asynccontextmanager
@@ -110,6 +114,16 @@ def problem(refusal: Refusal) -> Response[bytes]:
         headers = {**headers, "retry-after": str(refusal.retry_after)}
     body = msgspec.json.encode(document)
     return Response(body, status_code=refusal.status, headers=headers, media_type="application/problem+json")
+
+
+def _unnamed(scope: Any) -> tuple[str, dict[str, Any]]:
+    """What a span is called until its path is known."""
+    return str(scope["method"]), {}
+
+
+def _name_span(request: HttpRequest) -> None:
+    """By the template of its path: ids in names of spans would make one of each."""
+    trace.get_current_span().update_name(f"{request.method} {request.scope['path_template']}")
 
 
 def _refuse(_: HttpRequest, refusal: Refusal) -> Response[bytes]:
