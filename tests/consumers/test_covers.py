@@ -13,7 +13,7 @@ import pytest
 
 from tests.consumers.conftest import Shop
 from tests.parts.caller import sha256_of
-from tests.parts.fates import GONE, for_writes, header, writes
+from tests.parts.fates import GONE, for_writes, header, refusal, writes
 from tests.parts.fresh import fresh_jpeg, fresh_text
 from tests.parts.relay import RELAYED, Fate
 from tests.parts.service import eventually
@@ -125,6 +125,28 @@ def test_a_503_is_waited_out_for_as_long_as_it_asks(library: Shop, library_id: s
     assert time.monotonic() - began >= 1
     first, second = writes(library.relay.heads)
     assert header(first, "idempotency-key") == header(second, "idempotency-key")
+
+
+def test_an_attempt_that_still_runs_at_refkeep_is_waited_for(library: Shop, library_id: str) -> None:
+    library.relay.decide = for_writes(refusal(409, "idempotency-in-progress", retryable=True), RELAYED)
+    assert upload(library, library_id, fresh_jpeg()).status_code == 201
+    assert len(kept(library, library_id)) == 1
+
+
+@pytest.mark.parametrize(("status", "code"), [(409, "role-full"), (451, "on-hold"), (507, "quota-exceeded")])
+def test_what_only_the_caller_can_mend_is_passed_on_at_once(
+    library: Shop, library_id: str, status: int, code: str
+) -> None:
+    library.relay.decide = for_writes(refusal(status, code))
+    answer = upload(library, library_id, fresh_jpeg())
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (len(writes(library.relay.heads)), cover(library, library_id)) == (1, None)
+
+
+def test_a_key_that_refkeep_does_not_take_is_our_affair_and_not_the_callers(library: Shop, library_id: str) -> None:
+    library.relay.decide = for_writes(refusal(401, "unauthorized"))
+    answer = upload(library, library_id, fresh_jpeg())
+    assert (answer.status_code, answer.json()["code"]) == (502, "media-misunderstood")
 
 
 def test_an_answer_that_is_lost_is_asked_for_again_and_makes_no_second_ref(library: Shop, library_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from tests.parts.relay import RELAYED, Fate
@@ -35,3 +36,9 @@ def header(head: bytes, name: str) -> str | None:
         if key.strip().lower() == name:
             return value.strip()
     return None
+
+
+def refusal(status: int, code: str, *, retryable: bool = False) -> Fate:
+    """A problem document in the place of an answer."""
+    document = {"status": status, "code": code, "title": "No", "detail": "Not this.", "retryable": retryable}
+    return Fate(status=status, content=json.dumps(document).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,8 +22,10 @@ from refkeep_client import (
     Unreachable,
 )
 
+_log = logging.getLogger(__name__)
 
-@dataclass
+
+@dataclass(eq=False)  # an exception is itself alone
 class Refusal(Exception):
     """A problem document (RFC 9457). With `retry_after`, in seconds, the same request may succeed later."""
 
@@ -76,6 +79,7 @@ def refkeep_refusals() -> Iterator[None]:
     except (Rejected, Conflict, QuotaExceeded, OnHold, NotFound, Gone) as error:
         raise _passed_on(error) from error
     except RefkeepError as error:  # our key, our request, or a Refkeep that we do not understand
+        _log.exception("Refkeep cannot be talked to")
         raise Refusal(502, "media-misunderstood", "Pictures cannot be changed; this has been noted.") from error
 
 
