@@ -97,6 +97,13 @@ def test_an_order_that_meets_a_newer_version_of_the_same_list_is_carried_out_on_
     assert illustrations(books, book_id) == in_refkeep(books, book_id) == [second, first]
 
 
+def test_an_order_that_is_asked_for_once_more_with_its_key_is_the_same(books: Shop, book_id: str) -> None:
+    first, second = append(books, book_id), append(books, book_id)
+    answers = [reorder(books, book_id, [second, first], **{"idempotency-key": "once"}) for _ in range(2)]
+    assert [(answer.status_code, answer.json()["version"]) for answer in answers] == [(200, 3), (200, 3)]
+    assert illustrations(books, book_id) == in_refkeep(books, book_id) == [second, first]
+
+
 def test_whoever_says_what_they_saw_is_told_when_it_is_no_longer_so(books: Shop, book_id: str) -> None:
     first, second = append(books, book_id), append(books, book_id)
     books.refkeep.http.patch(f"/media/{first}", json={"alt": "A figure"})

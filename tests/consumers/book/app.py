@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _PUT = """
 INSERT INTO books (id, title) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET title = excluded.title
 RETURNING id, title, cover_ref_id, cover_version
 """
+_CHAPTER_ID = re.compile(r"[A-Za-z0-9]{1,50}")
 _PUT_CHAPTER = "INSERT INTO chapters (book_id, id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 
 
@@ -117,7 +119,7 @@ async def put_chapter(state: State, book_id: str, chapter_id: str) -> Response[d
     """Begin a chapter; again is nothing."""
     service: BookService = state.service
     await service.books.covers.row(book_id)
-    if not chapter_id.isalnum() or not chapter_id.isascii():
+    if _CHAPTER_ID.fullmatch(chapter_id) is None:
         raise not_found("chapter")
     await service.pool.execute(_PUT_CHAPTER, book_id, chapter_id)
     return service.listing(await service.books.illustrations.listed(Chapter(book_id, chapter_id)))

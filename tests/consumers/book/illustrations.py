@@ -43,7 +43,7 @@ class Chapter:
     @classmethod
     def of(cls, entity: EntityKey) -> Chapter:
         """The other way round."""
-        book_id, _, chapter_id = entity.entity_id.partition(":")
+        book_id, _, chapter_id = entity.entity_id.rpartition(":")
         return cls(book_id, chapter_id)
 
 
@@ -86,16 +86,17 @@ class Illustrations:
         """Put them in this order. `seen` is the version that the caller looked at, None when they did not say.
 
         Where Refkeep has a newer one (412), a caller who named theirs is told. For one who did not, the list is looked
-        at again: while it consists of the same pictures their wish is clear, and asked again; else they are told.
+        at again: while it consists of the same pictures their wish is clear, and asked again; else they are told. A
+        key belongs to one request, so each version that is tried has its own.
         """
         if not await self.courier.hurry(chapter.entity):
             raise not_now()  # Refkeep still shows what we do not: no order of ours would be a permutation of its own
         known = await self.listed(chapter)
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             if sorted(known.ref_ids) != sorted(ref_ids):
                 break
             version = known.version if seen is None else seen
-            if (done := await self._try_order(chapter, ref_ids, version, f"{key}.{attempt}")) is not None:
+            if (done := await self._try_order(chapter, ref_ids, version, f"{key}.{version}")) is not None:
                 return done
             known = await self._look_again(chapter)
             if seen is not None:
