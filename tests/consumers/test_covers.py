@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.consumers.conftest import Shop
+from tests.parts.blobs import MIB
 from tests.parts.caller import sha256_of
 from tests.parts.fates import GONE, for_writes, header, refusal, writes
 from tests.parts.fresh import fresh_jpeg, fresh_text
@@ -89,6 +90,14 @@ def test_bytes_are_on_their_way_to_refkeep_before_the_last_has_come(library: Sho
     answer = library.http.post(f"/libraries/{library_id}/cover", content=body(), headers=headers)
     watching.join()
     assert answer.json()["picture"]["sha256"] == sha256_of(content)
+
+
+def test_a_large_picture_is_never_whole_in_memory(library: Shop, library_id: str) -> None:
+    content = fresh_jpeg() + bytes(20 * MIB)
+    upload(library, library_id, fresh_jpeg())
+    grown = library.service.restart_memory_watch()
+    assert upload(library, library_id, content).json()["picture"]["sha256"] == sha256_of(content)
+    assert grown() < 5 * MIB
 
 
 def test_a_form_that_breaks_off_leaves_nothing(library: Shop, library_id: str) -> None:

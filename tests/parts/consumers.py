@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection
@@ -26,6 +26,7 @@ from tests.parts.service import PATIENCE_S, eventually, fetch
 Shelves = dict[tuple[str, str], tuple[int, list[str]]]
 """By entity type and id: its version, and the ids of its live refs in order."""
 
+_RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 _ROOT = Path(__file__).parents[2]
 
 
@@ -97,6 +98,14 @@ class Consumer:
         finally:
             self.kill()
 
+    def restart_memory_watch(self) -> Callable[[], int]:
+        """A function that says by how many bytes the process has outgrown its size of now."""
+        assert self.process is not None
+        proc = Path(f"/proc/{self.process.pid}")
+        (proc / "clear_refs").write_text(_RESET_PEAK)
+        before = _status(proc, "VmRSS")
+        return lambda: _status(proc, "VmHWM") - before
+
     def sql(self, query: str, *parameters: object) -> list[asyncpg.Record]:
         """What its tables say, behind its back; they stand in the schema of its name."""
         return asyncio.run(fetch(self.database_url, query, *parameters))
@@ -132,6 +141,11 @@ def running_consumer(consumer: Consumer) -> Iterator[Consumer]:
         raise
     finally:
         consumer.kill()
+
+
+def _status(proc: Path, name: str) -> int:
+    lines = (proc / "status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def listed(caller: Caller, *entity_types: str) -> Shelves:
