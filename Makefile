@@ -26,10 +26,10 @@ test: .venv/.dev ## set up and run every test on all cores, on a real PostgreSQL
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report=)
 	@$(if $(ARGS),,$(BIN)/coverage report --include='service/domain/*,service/application/*' --fail-under=100)
 
-e2e: .venv/.dev ## two replicas behind nginx and behind Varnish, as deploy/ configures them (needs both from Debian; says so); long runs
+e2e: .venv/.dev ## callers through restarts and outages, long runs, replicas behind nginx and Varnish (both from Debian; says so)
 	@missing=; for each in nginx varnishd; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
 	test -z "$$missing" || { echo "make e2e needs what is not installed: apt-get install$$missing" >&2; exit 1; }
-	@$(BIN)/python -m pytest -o faulthandler_timeout=3600 tests/e2e/cdn tests/e2e/links tests/e2e/long $(ARGS)
+	@$(BIN)/python -m pytest -o faulthandler_timeout=3600 tests/e2e/cdn tests/e2e/links tests/e2e/long tests/e2e/consumers $(ARGS)
 
 soak: .venv/.dev ## tell stories of other seeds against the model for MINUTES=10, on both stores
 	@$(BIN)/python -m tests.machine $(or $(MINUTES),10) $(ARGS)

@@ -90,6 +90,7 @@ class Relay:
                 await self._relay(head, fate, reader, writer)
             else:
                 await _consume(reader, _length_of(head) if may_send else 0)
+                await _pass_chunks(head if may_send else b"", reader, None)
                 writer.write(_refusal(fate))
                 await writer.drain()
 
@@ -105,6 +106,7 @@ class Relay:
                 up_writer.write(_garbled(piece) if fate.garbles_body and left == _length_of(head) else piece)
                 left -= len(piece)
                 await up_writer.drain()
+            await _pass_chunks(head, reader, up_writer)
             await _answer(up_reader, writer, fate)
         finally:
             up_writer.close()
@@ -138,6 +140,18 @@ def _refusal(fate: Fate) -> bytes:
 async def _consume(reader: asyncio.StreamReader, left: int) -> None:
     while left and (piece := await reader.read(min(_PIECE, left))):
         left -= len(piece)
+
+
+async def _pass_chunks(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None) -> None:
+    """The body of a request that does not tell its length, as it is on the wire; to nowhere without a writer."""
+    size = -1 if b"\r\ntransfer-encoding: chunked\r\n" in head.lower() else 0
+    while size:
+        line = await reader.readuntil(b"\r\n")
+        size = int(line, 16)
+        chunk = line + await reader.readexactly(size + 2)
+        if writer is not None:
+            writer.write(chunk)
+            await writer.drain()
 
 
 def _length_of(head: bytes) -> int:
