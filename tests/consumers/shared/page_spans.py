@@ -24,8 +24,8 @@ class PageSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `span_id` is the parent that its request named in `traceparent`; `status` is 0 where no answer came.
     """
 
-    trace_id: Annotated[str, msgspec.Meta(pattern="^(?!0+$)[0-9a-f]{32}$")]
-    span_id: Annotated[str, msgspec.Meta(pattern="^(?!0+$)[0-9a-f]{16}$")]
+    trace_id: Annotated[str, msgspec.Meta(pattern=r"^(?!0+\Z)[0-9a-f]{32}\Z")]
+    span_id: Annotated[str, msgspec.Meta(pattern=r"^(?!0+\Z)[0-9a-f]{16}\Z")]
     began: _Milliseconds
     ended: _Milliseconds
     outcome: Literal["success", "refused", "broken", "cancelled"]

@@ -50,7 +50,10 @@ def test_a_413_under_a_rule_that_has_changed_meanwhile(screen: Screen, site: Sit
 
 def test_a_415_of_a_file_that_is_not_what_its_name_says(screen: Screen, site: Site) -> None:
     before = screen.give(fresh_jpeg())
-    screen.expected += [f"{FAILED}415", "Connecting to 'blob:"]  # what records the wire looks at the preview that failed
+    screen.expected += [
+        f"{FAILED}415",
+        "Connecting to 'blob:",
+    ]  # what records the wire looks at the preview that failed
     screen.choose(fresh_text(), "notes.jpg")
     expect(screen.page.get_by_text("This browser cannot show a preview.")).to_be_visible()
     screen.send()
