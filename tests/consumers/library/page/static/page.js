@@ -23,7 +23,7 @@ function become(doing) {
   part.unseen.hidden = !isChosen || Boolean(chosen?.size);
   part.cover.hidden = isChosen || !hasCover;
   part.none.hidden = isChosen || hasCover;
-  part.badge.hidden = !isChosen;
+  part.badge.hidden = part.preview.hidden;
   part.badge.textContent = doing === "sending" ? "Not the cover yet" : "Preview";
   part.chosen.hidden = !isChosen;
   part.rules.hidden = isChosen;
@@ -71,7 +71,7 @@ async function choose(files) {
   }
   part.chosen.textContent = `${file.name}, ${described(chosen)}`;
   become("chosen");
-  say("This is a preview; nothing has been sent.");
+  say("Nothing has been sent yet.");
   part.send.focus();
 }
 
