@@ -37,15 +37,17 @@ def test_refkeep_stopped_keeps_the_cover_and_the_same_attempt_succeeds_later(scr
 
 def test_a_413_under_a_rule_that_has_changed_meanwhile(screen: Screen, site: Site) -> None:
     before = screen.give(fresh_jpeg())
-    rules = {"media_types": ["image/jpeg"], "max_bytes": 2 * MAX_BYTES, "max_pixels": None, "max_edge": None}
-    screen.page.route("**/policies/cover", lambda route: answer(route, rules))
+    rules = {"media_types": ["image/jpeg"], "max_bytes": 2 * MAX_BYTES, "max_pixels": None, "max_edge": 9000}
+    screen.page.route("**/policies/cover", lambda route: answer(route, rules), times=1)
     screen.open()
+    expect(screen.part("rules")).to_have_text("JPEG, up to 4 MB and 9,000 pixels along the longer side.")
     screen.expected.append(f"{FAILED}413")
     screen.choose(fresh_jpeg().ljust(MAX_BYTES + 1, b"\0"))
     screen.send()
     screen.must_complain("The picture is too large: at most 2 MB are taken. The cover stays as it was.")
     assert screen.shown == before == site.cover(screen.path)
     expect(screen.page.get_by_role("button", name="Try again")).to_be_hidden()
+    expect(screen.part("rules")).to_have_text("JPEG, PNG or WebP, up to 2 MB and 4 megapixels.")
 
 
 def test_a_415_of_a_file_that_is_not_what_its_name_says(screen: Screen, site: Site) -> None:
@@ -102,6 +104,15 @@ def test_rules_that_cannot_be_read_are_left_to_refkeep(screen: Screen) -> None:
     screen.open()
     expect(screen.part("rules")).to_contain_text("cannot be said now")
     screen.give(fresh_jpeg())
+
+
+def test_a_cover_that_does_not_load_is_said_to_be_unseen(screen: Screen) -> None:
+    screen.expected.append("net::ERR_FAILED")
+    screen.give(fresh_jpeg())
+    screen.page.route("**/media/*/file", lambda route: route.abort())
+    screen.open()
+    screen.must_complain("The cover cannot be shown at the moment.")
+    expect(screen.part("times")).to_be_hidden()
 
 
 def answer(route: Route, document: object) -> None:

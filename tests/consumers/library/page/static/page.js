@@ -34,7 +34,7 @@ function become(doing) {
   part.file.disabled = doing === "sending";
   part.choose.hidden = doing === "sending";
   part.choose.textContent = isChosen ? "Choose another" : hasCover ? "Choose another picture" : "Choose a picture";
-  part.form.toggleAttribute("aria-busy", doing === "sending");
+  part.form.ariaBusy = String(doing === "sending");
 }
 
 function complain(text) {
@@ -174,6 +174,8 @@ function fallBack(result) {
   complain(`${reason(result)} ${stays}`);
   if (!result.retryable) {
     forget();
+    policy = null; // what was refused here was not said there: the rules may be others by now
+    learnPolicy();
     part.file.focus();
     return;
   }
@@ -196,13 +198,12 @@ async function show(url) {
 }
 
 async function tellTimes() {
+  const url = part.cover.src;
   part.times.hidden = true;
-  try {
-    const times = await timesOf(part.cover);
-    if (times) write(times);
-  } catch {
-    complain("The cover cannot be shown at the moment.");
-  }
+  const times = await timesOf(part.cover).catch(() => "unseen");
+  if (part.cover.src !== url || !times) return; // another one came meanwhile, or nothing tells of it
+  if (times === "unseen") complain("The cover cannot be shown at the moment.");
+  else write(times);
 }
 
 function write(times) {
