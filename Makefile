@@ -11,8 +11,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 BYTECODE := $(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true # on all cores, which pip does not do
-LOCK := $(BIN)/uv pip compile --quiet pyproject.toml --extra video --universal --python-version 3.11 \
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --no-annotate --custom-compile-command 'make lock'
+LOCK := $(COMPILE) pyproject.toml --extra video
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,10 +27,10 @@ test: .venv/.dev ## set up and run every test on all cores, on a real PostgreSQL
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report=)
 	@$(if $(ARGS),,$(BIN)/coverage report --include='service/domain/*,service/application/*' --fail-under=100)
 
-e2e: .venv/.dev ## callers through restarts and outages, long runs, replicas behind nginx and Varnish (both from Debian; says so)
-	@missing=; for each in nginx varnishd; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
+e2e: .venv/.e2e ## callers through outages, in a browser, long runs, behind caches (Debian's nginx, Varnish, Chromium; says so)
+	@missing=; for each in nginx varnishd chromium; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
 	test -z "$$missing" || { echo "make e2e needs what is not installed: apt-get install$$missing" >&2; exit 1; }
-	@$(BIN)/python -m pytest -o faulthandler_timeout=3600 tests/e2e/cdn tests/e2e/links tests/e2e/long tests/e2e/consumers $(ARGS)
+	@$(BIN)/python -m pytest -o faulthandler_timeout=3600 tests/e2e/cdn tests/e2e/links tests/e2e/long tests/e2e/consumers tests/e2e/browser $(ARGS)
 
 soak: .venv/.dev ## tell stories of other seeds against the model for MINUTES=10, on both stores
 	@$(BIN)/python -m tests.machine $(or $(MINUTES),10) $(ARGS)
@@ -66,6 +67,7 @@ release: .venv/.dev ## cut a release of contracts/: what stands there is what th
 lock: .venv/.dev ## write requirements/ anew from pyproject.toml (ARGS=--upgrade for newer releases)
 	@$(LOCK) --group build $(ARGS) --output-file requirements/run.txt
 	@$(LOCK) --group dev $(ARGS) --constraint requirements/run.txt --output-file requirements/dev.txt
+	@$(COMPILE) --group e2e $(ARGS) --constraint requirements/dev.txt --output-file requirements/e2e.txt
 
 clean: ## remove .venv and caches; the data in .refkeep stays
 	@rm -rf .venv build dist ./*.egg-info contracts/client/src/*.egg-info contracts/client/build .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -84,6 +86,12 @@ clean: ## remove .venv and caches; the data in .refkeep stays
 	@echo "Installing what Refkeep needs into .venv …"
 	@$(PIP) --require-hashes --requirement requirements/run.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BYTECODE)
+	@touch $@
+
+.venv/.e2e: .venv/.dev requirements/e2e.txt
+	@echo "Installing what drives a browser into .venv …"
+	@$(PIP) --require-hashes --requirement requirements/e2e.txt
 	@$(BYTECODE)
 	@touch $@
 

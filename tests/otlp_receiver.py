@@ -21,6 +21,8 @@ class Received:
 
     endpoint: str
     spans: list[Span] = field(default_factory=list)
+    senders: dict[bytes, str] = field(default_factory=dict)
+    """By the id of each span: the service that sent it."""
     resources: list[dict[str, str]] = field(default_factory=list)
     metrics: set[str] = field(default_factory=set)
 
@@ -28,7 +30,9 @@ class Received:
         """Keep the spans of one export."""
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             self.resources.append(attributes(resource.resource.attributes))
-            self.spans += [span for scope in resource.scope_spans for span in scope.spans]
+            spans = [span for scope in resource.scope_spans for span in scope.spans]
+            self.senders |= dict.fromkeys([span.span_id for span in spans], self.resources[-1]["service.name"])
+            self.spans += spans
 
     def take_metrics(self, body: bytes) -> None:
         """Keep the names of one export."""

@@ -16,6 +16,7 @@ RUN = [
     *PROJECT["project"]["optional-dependencies"]["video"],
     *PROJECT["dependency-groups"]["build"],
 ]
+E2E = PROJECT["dependency-groups"]["e2e"]
 DEV = [line for line in PROJECT["dependency-groups"]["dev"] if isinstance(line, str)]
 
 
@@ -23,7 +24,7 @@ def locked(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize(("name", "asked"), [("run.txt", RUN), ("dev.txt", RUN + DEV)])
+@pytest.mark.parametrize(("name", "asked"), [("run.txt", RUN), ("dev.txt", RUN + DEV), ("e2e.txt", E2E)])
 def test_every_dependency_is_locked_at_a_release_that_satisfies_it(name: str, asked: list[str]) -> None:
     found = locked(name)
     wrong = [line for line in map(Requirement, asked) if found.get(line.name.lower(), "") not in line.specifier]
@@ -35,7 +36,14 @@ def test_both_lock_files_name_the_same_releases() -> None:
     assert run == {name: dev.get(name) for name in run}
 
 
-@pytest.mark.parametrize("name", ["run.txt", "dev.txt"])
+def test_what_end_to_end_tests_add_changes_no_release() -> None:
+    dev, e2e = locked("dev.txt"), locked("e2e.txt")
+    assert {name: dev[name] for name in e2e.keys() & dev.keys()} == {
+        name: e2e[name] for name in e2e.keys() & dev.keys()
+    }
+
+
+@pytest.mark.parametrize("name", ["run.txt", "dev.txt", "e2e.txt"])
 def test_lock_files_name_no_place_and_hash_everything(name: str) -> None:
     text = (ROOT / "requirements" / name).read_text()
     assert not re.search(r"://| @ |^-", text, re.MULTILINE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,16 @@ import msgspec
 from litestar import Litestar, Response, delete, get, post, put
 from litestar.datastructures import State
 
-from tests.consumers.shared.answers import attached_answer, shown
+from tests.consumers.library.own import OwnCovers
+from tests.consumers.library.service import Library
+from tests.consumers.library.site import SITE
 from tests.consumers.shared.calls import refkeep_for
 from tests.consumers.shared.covers import Covers
-from tests.consumers.shared.database import Pool, opened_database
+from tests.consumers.shared.database import opened_database
 from tests.consumers.shared.follower import Follower
 from tests.consumers.shared.health import health_of
 from tests.consumers.shared.outbox import Courier
+from tests.consumers.shared.page_spans import exported_page_spans
 from tests.consumers.shared.projection import Projection
 from tests.consumers.shared.refusals import refkeep_refusals
 from tests.consumers.shared.settings import Settings
@@ -28,7 +30,7 @@ SERVICE = "library"
 _TABLES = Path(__file__).with_name("schema.sql")
 _PUT = """
 INSERT INTO libraries (id, name) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET name = excluded.name
-RETURNING id, name, cover_ref_id, cover_version
+RETURNING *
 """
 
 
@@ -36,22 +38,6 @@ class LibraryName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a library is made of."""
 
     name: str
-
-
-@dataclass(frozen=True)
-class Library:
-    """What the handlers work with."""
-
-    settings: Settings
-    pool: Pool
-    covers: Covers
-    courier: Courier
-    follower: Follower
-
-    def document(self, row: Any) -> dict[str, Any]:
-        """A library as callers see it."""
-        cover = shown(self.settings, row["cover_ref_id"])
-        return {"id": row["id"], "name": row["name"], "cover": cover, "version": row["cover_version"]}
 
 
 @put("/libraries/{library_id:str}")
@@ -74,16 +60,14 @@ async def post_cover(state: State, request: HttpRequest, library_id: str) -> Res
     """Give it a cover, in the place of the one it has."""
     library: Library = state.service
     async with received(request) as picture:
-        attached = await library.covers.put(library_id, picture, key_of(request, SERVICE))
-    return attached_answer(library.settings, attached)
+        return await library.give_cover(library_id, picture, key_of(request, SERVICE))
 
 
 @delete("/libraries/{library_id:str}/cover")
 async def delete_cover(state: State, library_id: str) -> None:
     """Show none."""
     library: Library = state.service
-    await library.covers.remove(library_id)
-    library.courier.wake()
+    await library.remove_cover(library_id)
 
 
 @delete("/libraries/{library_id:str}")
@@ -101,7 +85,7 @@ async def get_cover_policy(state: State) -> dict[str, Any]:
     library: Library = state.service
     with refkeep_refusals():
         policy = await library.covers.refkeep.policies.get(library.covers.entity_type, "cover")
-    return {"media_types": policy.media_types, "max_bytes": policy.max_bytes, "max_pixels": policy.max_pixels}
+    return {name: getattr(policy, name) for name in ("media_types", "max_bytes", "max_pixels", "max_edge")}
 
 
 @get("/health")
@@ -111,7 +95,7 @@ async def get_health(state: State) -> dict[str, Any]:
     return await health_of(library.pool, library.follower)
 
 
-HANDLERS = [put_library, get_library, post_cover, delete_cover, delete_library, get_cover_policy, get_health]
+HANDLERS = [put_library, get_library, post_cover, delete_cover, delete_library, get_cover_policy, get_health, *SITE]
 
 
 def library_app(settings: Settings) -> Litestar:
@@ -124,8 +108,10 @@ def library_app(settings: Settings) -> Litestar:
             courier = Courier(refkeep, pool)
             covers = Covers(refkeep, pool, courier, "library", "libraries")
             follower = Follower(refkeep, Projection(refkeep, pool, covers))
-            app.state.service = Library(settings, pool, covers, courier, follower)
-            async with running(courier.run(), follower.run()):
-                yield
+            own = OwnCovers(pool, covers)
+            with exported_page_spans(SERVICE) as page_spans:
+                app.state.service = Library(settings, pool, covers, own, courier, follower, page_spans)
+                async with running(courier.run(), follower.run()):
+                    yield
 
     return build_app(HANDLERS, lifespan)

@@ -76,13 +76,17 @@ class Covers:
     async def remove(self, owner_id: str) -> None:
         """Show no cover from now on; Refkeep hears of it as soon as it can. Again is nothing."""
         async with self.pool.acquire() as connection, connection.transaction():
-            query = f"SELECT cover_ref_id FROM {self.table} WHERE id = $1 FOR UPDATE"
-            row = await connection.fetchrow(query, owner_id)
-            if row is None:
-                raise not_found(self.entity_type)
-            if row["cover_ref_id"] is not None:
-                await connection.execute(f"UPDATE {self.table} SET cover_ref_id = NULL WHERE id = $1", owner_id)
-                await promise_release(connection, self.entity(owner_id), row["cover_ref_id"])
+            await self.withdraw(connection, owner_id)
+
+    async def withdraw(self, connection: Connection, owner_id: str) -> None:
+        """`remove` within a transaction, which may put something else in its place."""
+        query = f"SELECT cover_ref_id FROM {self.table} WHERE id = $1 FOR UPDATE"
+        row = await connection.fetchrow(query, owner_id)
+        if row is None:
+            raise not_found(self.entity_type)
+        if row["cover_ref_id"] is not None:
+            await connection.execute(f"UPDATE {self.table} SET cover_ref_id = NULL WHERE id = $1", owner_id)
+            await promise_release(connection, self.entity(owner_id), row["cover_ref_id"])
 
     async def depart(self, connection: Connection, owner_id: str) -> bool:
         """Within a transaction: the row goes, and what it shows will be let go of. False when it was not there."""

@@ -11,7 +11,8 @@ class Settings:
     """`database_url` and `port` are the service's own; `refkeep_key` needs the scopes read and write.
 
     `media_url` is where browsers fetch pictures. `patience` is for how many seconds Refkeep is asked again before our
-    caller is told to come again.
+    caller is told to come again. `own_covers` is the library's way back: pictures go to a table of its own, as they did
+    before there was Refkeep.
     """
 
     schema: str
@@ -21,15 +22,17 @@ class Settings:
     refkeep_key: str
     media_url: str
     patience: float
+    own_covers: bool = False
 
     @classmethod
     def read(cls, schema: str) -> Settings:
-        """From DATABASE_URL, PORT, REFKEEP_ADDRESS and REFKEEP_ACCESS_KEY; MEDIA_URL and PATIENCE have defaults.
+        """From DATABASE_URL, PORT, REFKEEP_ADDRESS, REFKEEP_ACCESS_KEY; MEDIA_URL, PATIENCE and COVERS have defaults.
 
-        Raises `KeyError` for what is missing.
+        Raises `KeyError` for what is missing, `ValueError` for COVERS that are neither `refkeep` nor `own`.
         """
         env = os.environ
         address = env["REFKEEP_ADDRESS"]
+        ways = ("refkeep", "own")
         return cls(
             schema=schema,
             database_url=env["DATABASE_URL"],
@@ -38,4 +41,5 @@ class Settings:
             refkeep_key=env["REFKEEP_ACCESS_KEY"],
             media_url=env.get("MEDIA_URL", address),
             patience=float(env.get("PATIENCE", "15")),
+            own_covers=bool(ways.index(env.get("COVERS", "refkeep"))),
         )
