@@ -15,7 +15,7 @@ from service.router.gateway import App, Message, Receive, Scope, Send
 
 MOST_BYTES = 64 * 1024
 PATIENCE_SECONDS = 1.0
-LINGER_BYTES, LINGER_SECONDS, LINGER_SILENCE_SECONDS = 64 * 1024 * 1024, 10.0, 2.0
+LINGER_BYTES, LINGER_SECONDS, LINGER_SILENCE_SECONDS = 32 * 1024 * 1024, 10.0, 2.0
 """How much of a refused body is taken after its answer, for how long, and how long nothing of it may come."""
 _TOO_SLOW = 408
 _RELEVANT = frozenset({b"content-length", b"expect", b"transfer-encoding"})

@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 async def test_an_asynchronous_client_that_sends_all_before_it_reads_gets_the_refusal(acme: Caller) -> None:
     """Its transport throws away what has arrived when the connection is reset under a write."""
-    body = bytes(40 * MIB)
+    body = bytes(30 * MIB)
     async with httpx.AsyncClient(base_url=str(acme.http.base_url), headers=acme.http.headers, timeout=30) as http:
         for _ in range(2):
             answer = await http.put("/refs/book/42/cover/0", content=body)
