@@ -10,14 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts.service import Refkeep
+from tests.parts.postgres import PostgresServer
+from tests.parts.service import Refkeep, Yard
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 2000
+SIGNING_KEY = "2026:c2lnbmVkIGJ5IHRoZSB0ZXN0cw=="
 
 
 @pytest.mark.timeout(400)
-def test_two_thousand_requests_meet_no_crash_and_nothing_undocumented(service: Refkeep, tmp_path: Path) -> None:
+def test_two_thousand_requests_meet_no_crash_and_nothing_undocumented(postgres: PostgresServer, tmp_path: Path) -> None:
+    with Yard(tmp_path, postgres).running(SIGNING_KEYS=SIGNING_KEY) as service:
+        _try(service, tmp_path)
+
+
+def _try(service: Refkeep, tmp_path: Path) -> None:
     workspace = service.workspace()
     key = service.key(None, "read", "write", "admin", "operator")
     written = service.bearer(key).put("document/7/file/0", b"Hello, Refkeep.\n", {"workspace": workspace})
