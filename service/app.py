@@ -46,7 +46,8 @@ from service.router.settling import settled
 from service.schemas.policy_file import load_policies
 from service.settings import Settings
 from service.tailer import tailing
-from service.telemetry import Route, instrument, start_telemetry
+from service.telemetry.requests import Route, instrument
+from service.telemetry.sdk import start_telemetry
 
 _LAG_INTERVAL = timedelta(seconds=10)
 

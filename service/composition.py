@@ -91,10 +91,10 @@ from service.router.use_cases import UseCases
 from service.schemas.media import Presenter
 from service.schemas.policy_file import load_policies
 from service.settings import Settings
-from service.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from service.adapters.s3.storage import S3Storage
+    from service.telemetry.sdk import Telemetry
 
 
 Store: TypeAlias = "FilesystemStorage | S3Storage"

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from service.domain.errors import Unavailable
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -14,8 +16,9 @@ A = TypeVar("A")
 class Gathering(Generic[Q, A]):
     """Asks `answer` for a list of questions at a time, each at most `most` long; it returns as many answers, in order.
 
-    Every question is answered from a call that began after it was asked. An exception goes to all who shared the call;
-    who is cancelled leaves the others alone.
+    Every question is answered from a call that began after it was asked. An exception goes to all who shared the call,
+    `Unavailable` to all who wait for the next one, too: it would wait as long again. Who is cancelled leaves the others
+    alone.
     """
 
     def __init__(self, answer: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], most: int = 100) -> None:
@@ -43,6 +46,9 @@ class Gathering(Generic[Q, A]):
         try:
             answers = await self._answer([question for question, _ in asked])
         except BaseException as error:
+            if isinstance(error, Unavailable):
+                asked = [*asked, *self._waiting]
+                self._waiting.clear()
             for _, waiter in asked:
                 if not waiter.done():
                     waiter.set_exception(error) if isinstance(error, Exception) else waiter.cancel()

@@ -14,6 +14,9 @@ from service.domain.errors import BadHash
 _PATH = re.compile(r"/blobs/(?P<blob>(?!missing\Z)[^/]+)|/media/(?P<media>[^/]+)/file")
 _REF_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
+_SHORT = 128
+"""More characters than the path of any blob or ref has."""
+
 BLOB_TEMPLATE = "/blobs/{sha256}"
 
 
@@ -50,11 +53,13 @@ Route = BlobRoute | MediaRoute
 
 def match(scope: Scope) -> Route | None:
     """Return the route of an HTTP request that delivery answers, None for every other one."""
-    return _route(scope["method"], scope["path"], scope.get("raw_path"))
+    path, raw_path = scope["path"], scope.get("raw_path")
+    # What strangers send is remembered only as far as it is short: a cache counts its entries, not their bytes.
+    route = _route_of_short if len(path) <= _SHORT and len(raw_path or b"") <= _SHORT else _route
+    return route(path, raw_path, writes=scope["method"] in {"PUT", "DELETE"})
 
 
-@lru_cache(maxsize=4096)
-def _route(method: str, path: str, raw_path: bytes | None) -> Route | None:
+def _route(path: str, raw_path: bytes | None, *, writes: bool) -> Route | None:
     found = _PATH.fullmatch(path)
     if found is None:
         return None
@@ -62,9 +67,12 @@ def _route(method: str, path: str, raw_path: bytes | None) -> Route | None:
     canonical = raw_path is None or raw_path == path.encode()
     if (name := found["blob"]) is None:
         return MediaRoute(_ref_id(found["media"]) if canonical else None)
-    if method in {"PUT", "DELETE"}:
+    if writes:
         return None
     return BlobRoute(_sha256(name) if canonical else None)
+
+
+_route_of_short = lru_cache(maxsize=4096)(_route)
 
 
 def _sha256(text: str) -> Sha256 | None:

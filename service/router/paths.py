@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from service.domain.blob import Sha256, parse_sha256
 from service.domain.errors import BadHash, NotFound
@@ -20,7 +19,6 @@ def read_sha256(text: str, absence: str) -> Sha256:
         raise NotFound(absence) from None
 
 
-@lru_cache(maxsize=4096)
 def is_canonical(raw_path: bytes) -> bool:
     """Whether `raw_path`, as it came over the wire and without its query, is the one spelling of its resource.
 

@@ -64,15 +64,18 @@ async def test_calls_are_bounded() -> None:
     assert max(map(len, desk.calls)) == 3
 
 
-async def test_a_failure_is_told_to_those_who_shared_the_call_and_to_no_others() -> None:
+@pytest.mark.parametrize(("failure", "calls"), [(LookupError("row"), 2), (Unavailable(), 1)])
+async def test_a_failure_is_told_to_those_who_shared_the_call_and_an_absent_database_to_all(
+    failure: Exception, calls: int
+) -> None:
     desk = Desk()
     gathering = Gathering(desk.answer)
-    desk.failure = Unavailable()
+    desk.failure = failure
     first = await asked(gathering, 1)
     shared = await asked(gathering, 2, 3)
     desk.may_answer.set()
     ended = await asyncio.gather(*first, *shared, return_exceptions=True)
-    assert [type(each) for each in ended] == [Unavailable] * 3
+    assert ([type(each) for each in ended], len(desk.calls)) == ([type(failure)] * 3, calls)
     desk.failure = None
     assert await gathering.ask(5) == 25
 

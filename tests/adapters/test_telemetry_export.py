@@ -10,7 +10,7 @@ import pytest
 
 from service import observability
 from service.observability import observe, observe_request, observed
-from service.telemetry import Telemetry, start_telemetry
+from service.telemetry.sdk import Telemetry, start_telemetry
 from tests.logging_state import logging_restored
 from tests.otlp_receiver import attributes, hanging_receiver, otlp_receiver
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import set_span_in_context
 
-from service.telemetry import start_telemetry
+from service.telemetry.sdk import start_telemetry
 from service.telemetry.tallies import Tallies
 from tests.logging_state import logging_restored
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from service.delivery.asgi import Scope
-from service.delivery.routes import BlobRoute, MediaRoute, Route, match
+from service.delivery.routes import BlobRoute, MediaRoute, Route, _route_of_short, match
 from service.domain.blob import parse_sha256
 
 SHA = "0123456789abcdef" * 4
@@ -66,3 +66,13 @@ def test_a_path_is_matched_in_its_one_spelling(path: str, expected: Route | None
 def test_every_method_but_the_writes_to_a_blob_is_answered_here(method: str, blob: bool, media: bool) -> None:
     assert (match(request(method, f"/blobs/{SHA}")) is not None) is blob
     assert (match(request(method, f"/media/{REF}/file")) is not None) is media
+
+
+def test_what_strangers_ask_for_is_remembered_only_as_far_as_it_is_short() -> None:
+    match(request("GET", f"/blobs/{SHA}"))
+    before = _route_of_short.cache_info().currsize
+    for number in range(50):
+        match(request("GET", f"/blobs/{number}" + "x" * 1000))
+        match(request("GET", f"/x/{number}" + "%F0%9F%98%80" * 30))
+        match(request("M" * 1000 + str(number), f"/blobs/{SHA}"))
+    assert _route_of_short.cache_info().currsize == before
