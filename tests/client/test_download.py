@@ -21,6 +21,7 @@ from refkeep_client import (
     Unreachable,
 )
 from tests import samples
+from tests.client.canned import answer, saying
 from tests.client.fates import field, in_turn
 from tests.parts.relay import Fate, Relay
 
@@ -181,4 +182,13 @@ async def test_another_range_than_was_asked_for_is_not_taken(relay: Relay, key: 
     async with Refkeep(relay.url, key=key, transport=Meddling("bytes=5-")) as client:
         with pytest.raises(Unexpected, match="byte 70000"):
             await client.blobs.download(held, target)
+    assert list(target.parent.iterdir()) == []
+
+
+async def test_a_server_that_always_breaks_at_the_same_byte_is_given_up(target: Path) -> None:
+    content = BYTES[:100_000]
+    async with saying(answer(200, content[:60_000], content_length="100000")) as canned, Refkeep(canned.url) as client:
+        with pytest.raises(Unreachable):
+            await client.blobs.download(sha256(content).hexdigest(), target, retry=Retry(attempts=4, first_s=0.01))
+    assert canned.requests == 4
     assert list(target.parent.iterdir()) == []
