@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refkeep_client import Unreachable
 from refkeep_client.lines import lines_of
 from refkeep_client.sse import Message, messages_of
 
@@ -51,3 +52,5 @@ async def test_a_line_ends_with_a_line_feed_and_nothing_else(lines: list[str], s
 
 async def test_what_is_cut_off_is_no_line() -> None:
     assert [line async for line in lines_of(pieces_of(b"whole\npart"))] == [b"whole"]
+    with pytest.raises(Unreachable, match="middle of a line"):
+        _ = [line async for line in lines_of(pieces_of(b"whole\npart"), whole=True)]

@@ -14,7 +14,7 @@ from refkeep_client.answers import decoded
 from refkeep_client.calls import Call, present, read
 from refkeep_client.lines import lines_of
 from refkeep_client.options import CallOptions, EventOptions
-from refkeep_client.problems import Problem, Unreachable
+from refkeep_client.problems import Problem, Unexpected, Unreachable
 from refkeep_client.results import Event, EventPage, SnapshotRef
 from refkeep_client.sending import Sender, transport_errors
 from refkeep_client.sse import messages_of
@@ -24,6 +24,7 @@ MAX_WAIT = 25
 HEARTBEAT_S = 10.0
 """Streams are silent for no longer than this."""
 
+_HTTP_1 = {b"HTTP/1.0", b"HTTP/1.1"}
 _FILTERS = ("limit", "entity_type", "entity_id", "sha256", "decision")
 
 
@@ -106,7 +107,8 @@ class Events:
         """All live refs: `async with refkeep.events.snapshot() as snapshot: async for ref in snapshot: …`."""
         call = read("GET", "/snapshot", options).with_headers(accept_encoding="identity")
         async with self._sender.opened(call, streamed=True) as response:
-            lines = lines_of(response.aiter_raw())
+            _check_framed(response, call)
+            lines = lines_of(response.aiter_raw(), whole=True)
             with transport_errors(call):
                 head = await anext(lines, b"")
             yield Snapshot(decoded(head, _Head).cursor, _refs(lines, call))
@@ -139,6 +141,16 @@ class Events:
                     event = None if message.data is None else decoded(message.data, Event)
                     if message.id is not None:
                         yield message.id, event
+
+
+def _check_framed(response: httpx.Response, call: Call) -> None:
+    """Raise `Unexpected` where the answer would look whole wherever the connection breaks. HTTP/2 frames by itself."""
+    plain = response.extensions.get("http_version") in _HTTP_1
+    if plain and response.headers.keys().isdisjoint({"content-length", "transfer-encoding"}):
+        raise Unexpected(
+            f"{call} was answered with neither Content-Length nor chunks: if it broke off, nobody would notice. "
+            "Look for a proxy that speaks HTTP/1.0."
+        )
 
 
 async def _refs(lines: AsyncIterator[bytes], call: Call) -> AsyncIterator[SnapshotRef]:
