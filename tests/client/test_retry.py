@@ -50,6 +50,9 @@ def test_no_pause_is_shorter_than_the_service_asks_for(failures: int, asked: flo
         ("1.5", None),
         ("", None),
         ("²", None),
+        ("Mon, 01 Jan 2026 99999999999999999999:00:00 GMT", None),
+        ("Mon, 99999999999999999999 Jan 2026 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2026 00:00:00 +999999999999", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from refkeep_client import NO_RETRY, Refkeep, SnapshotRef, Unexpected, Unreachable
+from refkeep_client import NO_RETRY, EntityKey, NotFound, Refkeep, SnapshotRef, Unexpected, Unreachable
 from tests.client.canned import answer, saying, unframed
 
 pytestmark = pytest.mark.anyio
 
+BOOK = EntityKey("book", "1")
 HEAD = b'{"cursor":"1-2-0"}\n'
 
 
@@ -33,3 +34,14 @@ async def test_a_snapshot_that_ends_inside_a_line_is_not_taken() -> None:
 
 async def test_a_snapshot_whose_length_is_told_is_taken() -> None:
     assert await snapshot_from(answer(200, HEAD)) == []
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"x":[', b'{"x":'])
+async def test_json_nested_by_the_thousand_is_an_unexpected_result_and_no_problem_document(opening: bytes) -> None:
+    async with saying(answer(200, opening * 50_000)) as canned, Refkeep(canned.url, retry=NO_RETRY) as client:
+        with pytest.raises(Unexpected):
+            await client.refs.get(BOOK)
+    async with saying(answer(404, opening * 50_000)) as canned, Refkeep(canned.url, retry=NO_RETRY) as client:
+        with pytest.raises(NotFound) as raised:
+            await client.refs.get(BOOK)
+    assert raised.value.code == "http-404"

@@ -50,6 +50,6 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return float(text[:9])
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+        return max((until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds(), 0.0)
+    except (ValueError, OverflowError):  # numbers of any length are parsed, and not all fit a date
         return None
-    return max((until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds(), 0.0)
