@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from refkeep_client import NO_RETRY, EntityKey, NotFound, Refkeep, SnapshotRef, Unexpected, Unreachable
+from refkeep_client import NO_RETRY, EntityKey, NotFound, Problem, Refkeep, Retry, SnapshotRef, Unexpected, Unreachable
 from tests.client.canned import answer, saying, unframed
 
 pytestmark = pytest.mark.anyio
@@ -45,3 +47,25 @@ async def test_json_nested_by_the_thousand_is_an_unexpected_result_and_no_proble
         with pytest.raises(NotFound) as raised:
             await client.refs.get(BOOK)
     assert raised.value.code == "http-404"
+
+
+@pytest.mark.parametrize(
+    ("status", "members", "requests"),
+    [
+        (503, {}, 3),
+        (429, {}, 3),
+        (502, {}, 3),
+        (504, {"retryable": True}, 3),
+        (503, {"retryable": False}, 1),
+        (500, {}, 1),
+        (404, {}, 1),
+    ],
+)
+async def test_a_code_of_another_server_is_tried_again_unless_it_is_said_to_be_final(
+    status: int, members: dict[str, bool], requests: int
+) -> None:
+    said = answer(status, json.dumps({"code": "SlowDown", **members}).encode())
+    async with saying(said) as canned, Refkeep(canned.url, retry=Retry(attempts=3, first_s=0.01)) as client:
+        with pytest.raises(Problem, match="SlowDown"):
+            await client.refs.get(BOOK)
+    assert canned.requests == requests

@@ -95,7 +95,8 @@ def _document(status: int, content: bytes) -> ProblemDocument:
         told = msgspec.json.decode(content, type=dict[str, Any])
         standard = {name: told[name] for name in _STANDARD - {"type"} if name in told}
         members = {name: value for name, value in told.items() if name not in _STANDARD}
-        return msgspec.convert({**standard, "status": status, "members": members}, ProblemDocument)
+        known = {"retryable": status in NOT_NOW, **standard, "status": status, "members": members}
+        return msgspec.convert(known, ProblemDocument)
     except _UNREADABLE:
         return ProblemDocument(status=status, code=f"http-{status}", title=_phrase(status), retryable=status in NOT_NOW)
 
