@@ -101,6 +101,11 @@ def test_a_feed_never_gives_up() -> None:
     assert Attempts(endless, failures=10_000).pause_after(unavailable()) <= endless.most_s
 
 
+@given(failures=st.integers(1, 20), asked=st.floats(0, 1e9))
+def test_no_retry_after_silences_a_feed_for_more_than_a_minute(failures: int, asked: float) -> None:
+    assert min(asked, 60.0) <= Retry().endless().pause(failures, asked) <= 61.0
+
+
 def document(status: int, code: str, *, retryable: bool) -> ProblemDocument:
     return ProblemDocument(status=status, code=code, retryable=retryable)
 
