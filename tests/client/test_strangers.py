@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -69,3 +70,27 @@ async def test_a_code_of_another_server_is_tried_again_unless_it_is_said_to_be_f
         with pytest.raises(Problem, match="SlowDown"):
             await client.refs.get(BOOK)
     assert canned.requests == requests
+
+
+async def test_a_stream_of_another_type_ends_the_feed() -> None:
+    said = answer(200, b"<html>\n\nmaintenance\n\n</html>\n", content_type="text/html; charset=utf-8")
+    async with saying(said) as canned, Refkeep(canned.url) as client:
+        with pytest.raises(Unexpected, match="text/html"):
+            await anext(client.events.stream())
+    assert canned.requests == 1
+
+
+async def test_a_stream_without_a_type_ends_the_feed() -> None:
+    async with saying(answer(200, b"id: 1\n\n")) as canned, Refkeep(canned.url) as client:
+        with pytest.raises(Unexpected, match="instead of text/event-stream"):
+            await anext(client.events.stream())
+
+
+@pytest.mark.parametrize("caught_up", [True, False])
+async def test_empty_pages_that_come_at_once_are_not_asked_for_without_a_pause(caught_up: bool) -> None:
+    page = json.dumps({"events": [], "next": "1-2-0", "caught_up": caught_up}).encode()
+    async with saying(answer(200, page)) as canned, Refkeep(canned.url) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5):
+                await anext(client.events.pages("1-2-0"))
+    assert canned.requests == 2
