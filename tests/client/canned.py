@@ -1,4 +1,4 @@
-"""A server that answers every request with the same bytes and closes: what no service of ours would ever say."""
+"""A server that answers whatever is asked with given bytes and closes: what no service of ours would ever say."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def unframed(body: bytes, **headers: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def saying(content: bytes) -> AsyncIterator[Canned]:
-    """Such a server while the block runs."""
+async def saying(*contents: bytes) -> AsyncIterator[Canned]:
+    """Such a server while the block runs; with several contents they come in turn, the last one again and again."""
     canned = Canned()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
             canned.requests += 1
-            writer.write(content)
+            writer.write(contents[min(canned.requests, len(contents)) - 1])
             await writer.drain()
         writer.close()
         with contextlib.suppress(OSError):

@@ -25,7 +25,7 @@ from refkeep_client.sending import Sender, transport_errors
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 _HASH = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -140,8 +140,9 @@ def _goes_on(response: httpx.Response, partial: _Partial) -> bool:
     if response.status_code == httpx.codes.OK:
         return False
     told = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-    if told is None or (int(told[1]), int(told[2])) != (partial.received, partial.total):
+    if told is None or int(told[1]) != partial.received or partial.total not in {None, int(told[2])}:
         raise Unexpected(f"A range from byte {partial.received} was asked for, another one came.")
+    partial.total = int(told[2])
     return True
 
 
