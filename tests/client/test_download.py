@@ -21,6 +21,7 @@ from refkeep_client import (
     Unreachable,
 )
 from tests import samples
+from tests.client.canned import answer, saying
 from tests.client.fates import field, in_turn
 from tests.parts.relay import Fate, Relay
 
@@ -182,3 +183,24 @@ async def test_another_range_than_was_asked_for_is_not_taken(relay: Relay, key: 
         with pytest.raises(Unexpected, match="byte 70000"):
             await client.blobs.download(held, target)
     assert list(target.parent.iterdir()) == []
+
+
+async def test_a_server_that_always_breaks_at_the_same_byte_is_given_up(target: Path) -> None:
+    content = BYTES[:100_000]
+    async with saying(answer(200, content[:60_000], content_length="100000")) as canned, Refkeep(canned.url) as client:
+        with pytest.raises(Unreachable):
+            await client.blobs.download(sha256(content).hexdigest(), target, retry=Retry(attempts=4, first_s=0.01))
+    assert canned.requests == 4
+    assert list(target.parent.iterdir()) == []
+
+
+async def test_a_download_in_chunks_goes_on_where_it_broke(target: Path) -> None:
+    content = BYTES[:100_000]
+    name = sha256(content).hexdigest()
+    chunk = b"ea60\r\n" + content[:60_000] + b"\r\n"
+    broken = f'HTTP/1.1 200 Said\r\nTransfer-Encoding: chunked\r\nETag: "{name}"\r\n\r\n'.encode() + chunk
+    rest = answer(206, content[60_000:], content_range="bytes 60000-99999/100000", etag=f'"{name}"')
+    async with saying(broken, rest) as canned, Refkeep(canned.url) as client:
+        done = await client.blobs.download(name, target)
+    assert (done.size, done.resumed) == (100_000, 1)
+    assert target.read_bytes() == content

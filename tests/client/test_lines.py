@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refkeep_client.lines import lines_of
+from refkeep_client import Unexpected, Unreachable
+from refkeep_client.lines import MOST_BYTES, lines_of
 from refkeep_client.sse import Message, messages_of
 
 pytestmark = pytest.mark.anyio
@@ -51,3 +52,20 @@ async def test_a_line_ends_with_a_line_feed_and_nothing_else(lines: list[str], s
 
 async def test_what_is_cut_off_is_no_line() -> None:
     assert [line async for line in lines_of(pieces_of(b"whole\npart"))] == [b"whole"]
+    with pytest.raises(Unreachable, match="middle of a line"):
+        _ = [line async for line in lines_of(pieces_of(b"whole\npart"), whole=True)]
+
+
+@pytest.mark.parametrize("block", [b"data: " + b"x" * 1023, b"data: " + b"x" * 1023 + b"\n"])
+async def test_neither_a_line_nor_an_event_goes_on_for_ever(block: bytes) -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += len(block)
+            yield block
+
+    with pytest.raises(Unexpected, match="goes on for more than"):
+        _ = [message async for message in messages_of(lines_of(endless()))]
+    assert MOST_BYTES < taken < MOST_BYTES * 1.1

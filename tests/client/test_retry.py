@@ -50,6 +50,9 @@ def test_no_pause_is_shorter_than_the_service_asks_for(failures: int, asked: flo
         ("1.5", None),
         ("", None),
         ("²", None),
+        ("Mon, 01 Jan 2026 99999999999999999999:00:00 GMT", None),
+        ("Mon, 99999999999999999999 Jan 2026 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2026 00:00:00 +999999999999", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
@@ -96,6 +99,11 @@ def test_a_feed_never_gives_up() -> None:
     endless = Retry(attempts=1, total_s=0.0).endless()
     assert (endless.attempts, endless.total_s) == (sys.maxsize, inf)
     assert Attempts(endless, failures=10_000).pause_after(unavailable()) <= endless.most_s
+
+
+@given(failures=st.integers(1, 20), asked=st.floats(0, 1e9))
+def test_no_retry_after_silences_a_feed_for_more_than_a_minute(failures: int, asked: float) -> None:
+    assert min(asked, 60.0) <= Retry().endless().pause(failures, asked) <= 61.0
 
 
 def document(status: int, code: str, *, retryable: bool) -> ProblemDocument:

@@ -36,6 +36,8 @@ from refkeep_client.retry import parse_retry_after
 Shape = TypeVar("Shape")
 
 NOT_NOW = frozenset({429, 502, 503, 504})
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: `RecursionError` where arrays lie in arrays by the thousand."""
 _STANDARD = {"type", "title", "status", "detail", "instance", "code", "retryable"}
 _BY_CODE: dict[str, type[Problem]] = {
     "blob-not-held": BlobNotHeld,
@@ -71,7 +73,7 @@ def decoded(document: bytes, shape: type[Shape]) -> Shape:
     """What a document says. Raises `Unexpected` where it is another one."""
     try:
         return msgspec.json.decode(document, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise Unexpected(f"This is no {shape.__name__.lstrip('_')}: {error}") from error
 
 
@@ -93,8 +95,9 @@ def _document(status: int, content: bytes) -> ProblemDocument:
         told = msgspec.json.decode(content, type=dict[str, Any])
         standard = {name: told[name] for name in _STANDARD - {"type"} if name in told}
         members = {name: value for name, value in told.items() if name not in _STANDARD}
-        return msgspec.convert({**standard, "status": status, "members": members}, ProblemDocument)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        known = {"retryable": status in NOT_NOW, **standard, "status": status, "members": members}
+        return msgspec.convert(known, ProblemDocument)
+    except _UNREADABLE:
         return ProblemDocument(status=status, code=f"http-{status}", title=_phrase(status), retryable=status in NOT_NOW)
 
 

@@ -25,15 +25,15 @@ from refkeep_client.sending import Sender, transport_errors
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 _HASH = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})", re.ASCII)
 
 
 @dataclass(slots=True)
 class _Partial:
     """What has arrived so far: in a file beside the one it will be, counted and hashed.
 
-    `taken` is how much came in all, `total` its whole size, `etag` the strong validator, `sha256` what it must hash to;
-    None where not yet known.
+    `furthest` is the most that was ever here, `total` its whole size, `etag` the strong validator, `sha256` what it
+    must hash to; None where not yet known.
     """
 
     file: BinaryIO
@@ -42,7 +42,7 @@ class _Partial:
     total: int | None = None
     etag: str | None = None
     received: int = 0
-    taken: int = 0
+    furthest: int = 0
     _digest: Any = field(default_factory=hashlib.sha256)
 
     @property
@@ -65,7 +65,7 @@ class _Partial:
         self.file.write(piece)
         self._digest.update(piece)
         self.received += len(piece)
-        self.taken += len(piece)
+        self.furthest = max(self.furthest, self.received)
 
     def tell(self) -> None:
         if self.progress is not None:
@@ -87,8 +87,8 @@ async def download(
 ) -> Downloaded:
     """Fetch what `call` shows into `path`, replacing what is there only by the whole of it.
 
-    A connection that breaks is gone on from, as long as each attempt brings something, or fails no more often in a row
-    than the retry policy allows.
+    A connection that breaks is gone on from, as long as each attempt comes further than all before, or fails no more
+    often in a row than the retry policy allows.
     """
     call = call.with_headers(accept_encoding="identity")
     with _beside(path) as (temporary, file):
@@ -103,11 +103,11 @@ async def _fetch(sender: Sender, call: Call, partial: _Partial) -> int:
     """Fill `partial` until it is complete; how often that took another attempt."""
     attempts, resumed = sender.attempts(call), 0
     while True:
-        before = partial.taken
+        before = partial.furthest
         try:
             await _attempt(sender, call, partial)
         except (Problem, Unreachable) as error:
-            if partial.taken > before:
+            if partial.furthest > before:
                 attempts.succeeded()
             await attempts.wait_after(error)
             resumed += 1
@@ -140,8 +140,9 @@ def _goes_on(response: httpx.Response, partial: _Partial) -> bool:
     if response.status_code == httpx.codes.OK:
         return False
     told = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-    if told is None or (int(told[1]), int(told[2])) != (partial.received, partial.total):
+    if told is None or int(told[1]) != partial.received or partial.total not in {None, int(told[2])}:
         raise Unexpected(f"A range from byte {partial.received} was asked for, another one came.")
+    partial.total = int(told[2])
     return True
 
 

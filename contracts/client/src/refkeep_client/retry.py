@@ -11,6 +11,8 @@ from math import inf
 
 _GROWTH = 2.0
 _MOST_DOUBLINGS = 30
+_MOST_ASKED_S = 60.0
+"""As long as `Retry-After` is heeded where attempts are endless: one wrong answer must not silence a feed for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Retry:
     """How often and how long to try: at most `attempts` times, and none begins `total_s` after the first failure.
 
     Between attempts lie `first_s` seconds, doubled each time up to `most_s`, of which a random half is left out, and
-    never less than `Retry-After` asks for; where it asks for more than is left, the call fails at once.
+    never less than `Retry-After` asks for; where it asks for more than is left, the call fails at once. Where
+    `total_s` is infinite, as in feeds, it is heeded for a minute at most.
     """
 
     attempts: int = 6
@@ -31,10 +34,13 @@ class Retry:
         return replace(self, attempts=sys.maxsize, total_s=inf)
 
     def pause(self, failures: int, retry_after: float | None = None) -> float:
-        """Seconds to wait behind the n-th failure in a row, n from 1."""
+        """Seconds to wait behind the n-th failure in a row, n from 1; `retry_after` seconds at least were asked for."""
         whole = min(self.most_s, self.first_s * _GROWTH ** min(failures - 1, _MOST_DOUBLINGS))
         jittered = whole * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, keeps no secret)
-        return jittered if retry_after is None else max(jittered, retry_after + jittered / 10)
+        if retry_after is None:
+            return jittered
+        asked = min(retry_after, _MOST_ASKED_S) if self.total_s == inf else retry_after
+        return max(jittered, asked + jittered / 10)
 
 
 NO_RETRY = Retry(attempts=1)
@@ -50,6 +56,6 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return float(text[:9])
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+        return max((until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds(), 0.0)
+    except (ValueError, OverflowError):  # numbers of any length are parsed, and not all fit a date
         return None
-    return max((until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds(), 0.0)
