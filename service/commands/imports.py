@@ -20,6 +20,7 @@ from service.commands.output import (
     print_table,
     refuse_read_only,
     settings_of_environment,
+    visible,
 )
 from service.commands.postgres import reachable_postgres
 
@@ -204,7 +205,7 @@ async def _import(
 
     found = await desk.ledger.begin(manifest.sha256, manifest.name) if effort is Effort.DO else None
     if found is not None:
-        click.echo(f"Import {found.id} of {manifest.name}: {manifest.rows} rows.", err=True)
+        click.echo(f"Import {found.id} of {visible(manifest.name)}: {manifest.rows} rows.", err=True)
     with RowProgress(manifest.rows) as progress:
 
         def tell(results: Sequence[RowResult]) -> None:
