@@ -64,8 +64,8 @@ class ImportLedger(Protocol):
     async def story(self, entity: EntityKey, early: Sequence[UUID] = ()) -> EntityStory:
         """What happened to an entity; of the ids `early` also those whose refs were purged.
 
-        What is written meanwhile may be missing, but never without a change of the entity's version later than the
-        one that is told. Raises `NotFound` for an unknown workspace.
+        All of it is of one moment: what is written later changes the entity's version from the one that is told.
+        Raises `NotFound` for an unknown workspace.
         """
 
     async def entities(self, run_id: str, after: EntityKey | None, limit: int) -> Sequence[EntityKey]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.postgres.database import Database
+from service.adapters.postgres.imports import PostgresImports
 from service.adapters.sources.hosts import parse_allowed_host
 from service.adapters.sources.web import WebSource
 from service.application.changes import Command
@@ -438,6 +440,62 @@ async def test_a_run_that_was_cut_short_goes_on_and_is_rolled_back_whole(desk: I
     assert told.run.id == run.id
     plans = await desk.roll_back(told.run)
     assert sum(len(plan.release) for _, plan in plans) == 40
+
+
+class Interrupted:
+    """A database in which something happens between what a story reads of refs and what it reads of the log."""
+
+    def __init__(self, database: Database, happens: Callable[[], Awaitable[None]]) -> None:
+        self._inner: Any = database
+        self._happens: Callable[[], Awaitable[None]] | None = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        async with self._inner.connection() as connection:
+            yield InterruptedConnection(connection, self._happen)
+
+    @asynccontextmanager
+    async def locked(self, locks: Sequence[int]) -> AsyncIterator[Any]:
+        async with self._inner.locked(locks) as connection:
+            yield InterruptedConnection(connection, self._happen)
+
+    async def _happen(self) -> None:
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            await happens()
+
+
+class InterruptedConnection:
+    """See there."""
+
+    def __init__(self, connection: Any, happen: Callable[[], Awaitable[None]]) -> None:
+        self._inner, self._happen = connection, happen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def fetch(self, query: str, *parameters: object) -> Any:
+        if "FROM events" in query:
+            await self._happen()
+        return await self._inner.fetch(query, *parameters)
+
+
+async def test_two_roll_backs_at_once_leave_nothing_and_say_so(desk: ImportDesk) -> None:
+    told = await desk.run(lines(desk, 3, per_entity=3))
+    imports, others = desk.imports, []
+
+    async def other() -> None:
+        desk.imports = imports
+        others.extend(await desk.roll_back(told.run))
+
+    desk.imports = PostgresImports(cast("Database", Interrupted(desk.database, other)))
+    plans = [plan for _, plan in await desk.roll_back(told.run)] + [plan for _, plan in others]
+    assert [plan.left for plan in plans] == [(), ()]
+    assert await desk.refs_of(marker(0)) == []
+    assert [event.type for event in await events_of(desk)].count(EventType.REF_RELEASED) == 3
 
 
 @pytest.mark.parametrize("anew", [False, True])

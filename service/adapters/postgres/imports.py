@@ -75,12 +75,14 @@ class PostgresImports:
 
     @observed("imports.story", layer="repo", span_name="SELECT imports")
     async def story(self, entity: EntityKey, early: Sequence[UUID] = ()) -> EntityStory:
-        """See the port: the version is read first, so that what comes later changes it."""
+        """See the port: version, refs and log are of one moment; an entity that nobody wrote is told by a look."""
         workspace_id = await self.database.require_workspace_id(entity.workspace)
         key = workspace_id, entity.type, entity.id
-        async with self.database.connection() as connection:
-            version = await connection.fetchval(_VERSION, *key)
-            return EntityStory() if version is None else await _story(connection, key, version, early)
+        if await self.database.fetchrow(_VERSION, *key) is None:
+            return EntityStory()
+        async with self.database.locked(()) as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return await _story(connection, key, early)
 
     @observed("imports.entities", layer="repo", span_name="SELECT imports")
     async def entities(self, run_id: str, after: EntityKey | None, limit: int) -> Sequence[EntityKey]:
@@ -103,7 +105,8 @@ class PostgresImports:
         return None if row is None else _to_run(row)
 
 
-async def _story(connection: Connection, key: tuple[int, str, str], version: int, early: Sequence[UUID]) -> EntityStory:
+async def _story(connection: Connection, key: tuple[int, str, str], early: Sequence[UUID]) -> EntityStory:
+    version = await connection.fetchval(_VERSION, *key)
     refs = await connection.fetch(_REFS, *key, early)
     live = tuple(LiveRef(row["id"], row["role"], row["position"]) for row in refs if row["position"] is not None)
     ended = frozenset(row["id"] for row in refs if row["position"] is None)
