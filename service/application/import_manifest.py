@@ -33,7 +33,8 @@ class ImportManifest:
     async def __call__(self, worklist: Worklist, run: ImportRun | None, effort: Effort, tell: Tell) -> Counter[Verdict]:
         """How many rows came to which end; without a run nothing is written, so `effort` is not `DO`.
 
-        Raises what `ImportEntity` raises; what was imported until then stays, and the run can go on.
+        Raises what `ImportEntity` raises; what was imported until then stays, and the run can go on. Raises
+        `ImportRolledBack` where it cannot, because it was taken back meanwhile.
         """
         counts: Counter[Verdict] = Counter()
         actor = Actor("import") if run is None else actor_of(run.id)

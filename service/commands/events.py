@@ -21,6 +21,7 @@ from service.commands.output import (
     print_table,
     refuse_read_only,
     settings_of_environment,
+    visible,
 )
 from service.commands.postgres import reachable_postgres
 
@@ -290,7 +291,7 @@ def _print_verdict(counts: dict[str, int], differences: list[Difference], told: 
         return
     print_table(["what", "compared"], [["events", told], *counts.items()])
     for each in differences:
-        click.echo(f"{each.what} {each.subject}: {each.detail}", err=True)
+        click.echo(visible(f"{each.what} {each.subject}: {each.detail}"), err=True)
     click.echo("The log and the tables differ." if differences else "The log tells the tables.", err=True)
 
 
@@ -307,7 +308,7 @@ def _print_event(event: LoggedEvent, *, as_json: bool) -> None:
     kind = event.type.removeprefix("refkeep.").removesuffix(".v1")
     words = [rfc3339(event.time), event.cursor, data.workspace or "-", kind, event.subject]
     version = [] if data.entity is None else [f"version {data.entity.version}"]
-    click.echo("  ".join([*words, *version, *([data.code] if data.code else []), data.actor]))
+    click.echo(visible("  ".join([*words, *version, *([data.code] if data.code else []), data.actor])))
 
 
 def _status_document(extent: Extent, lag: Lag) -> dict[str, str | int | float | None]:

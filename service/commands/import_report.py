@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 import time
 from collections import Counter
@@ -49,7 +50,10 @@ def row_document(result: RowResult) -> dict[str, object]:
 
 
 class Report:
-    """Takes results; `told` has the first that were not imported, without those that were there already."""
+    """Takes results; `told` has the first that were not imported, without those that were there already.
+
+    `fault` is why the file is not whole, None while it is.
+    """
 
     def __init__(self, file: IO[str] | None, *, as_csv: bool) -> None:
         self._file, self._as_csv = file, as_csv
@@ -58,35 +62,71 @@ class Report:
             self._csv.writeheader()
         self.told: list[dict[str, object]] = []
         self.untold = 0
+        self.fault: OSError | None = None
 
     @classmethod
     @contextmanager
-    def opened(cls, path: Path | None) -> Iterator[Report]:
-        """A report to this file, or to none. A name that says no form ends the command with status 2."""
+    def opened(cls, path: Path | None, manifest: Path) -> Iterator[Report]:
+        """A report to this file, or to none.
+
+        A name that says no form, the manifest under whatever name, and a file that cannot be opened end the command
+        with status 2. What cannot be written later does not end the import: see `fault`.
+        """
         if path is None:
             yield cls(None, as_csv=False)
             return
         if path.suffix not in {".csv", ".ndjson", ".jsonl"}:
             raise click.UsageError("A report is a file .csv or .ndjson.")
-        with path.open("w", encoding="utf-8", newline="") as file:
-            yield cls(file, as_csv=path.suffix == ".csv")
+        report = cls(_opened(path, manifest), as_csv=path.suffix == ".csv")
+        try:
+            yield report
+        finally:
+            report.close()
 
     def take(self, results: Sequence[RowResult]) -> None:
         """Write results down."""
         for result in results:
             document = row_document(result)
+            if self.fault is None:
+                self._write(document)
+            if result.verdict not in {"imported", "noop"}:
+                self._tell(document)
+
+    def close(self) -> None:
+        """Have everything in the file, or know the `fault`."""
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError as error:
+                self.fault = error
+
+    def _write(self, document: dict[str, object]) -> None:
+        try:
             if self._csv is not None:
                 self._csv.writerow(document)
             elif self._file is not None:
                 self._file.write(msgspec.json.encode(document).decode() + "\n")
-            if result.verdict not in {"imported", "noop"}:
-                self._tell(document)
+        except OSError as error:
+            self.fault = error
 
     def _tell(self, document: dict[str, object]) -> None:
         if len(self.told) < SHOWN:
             self.told.append(document)
         else:
             self.untold += 1
+
+
+def _opened(path: Path, manifest: Path) -> IO[str]:
+    try:
+        if path.exists() and os.path.samestat(path.stat(), _stat(manifest)):
+            raise click.UsageError("The report would take the place of the manifest.")
+        return path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise click.UsageError(f"The report cannot be written: {error.strerror}.") from error
+
+
+def _stat(manifest: Path) -> os.stat_result:
+    return os.fstat(0) if str(manifest) == "-" else manifest.stat()
 
 
 class RowProgress:

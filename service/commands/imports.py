@@ -20,6 +20,7 @@ from service.commands.output import (
     print_table,
     refuse_read_only,
     settings_of_environment,
+    visible,
 )
 from service.commands.postgres import reachable_postgres
 
@@ -96,11 +97,14 @@ def run(**options: Any) -> None:
     4 rows failed: see the report, 5 READ_ONLY.
     """
     effort, sources = _effort(options), _sources(options)
-    if options["report"] is not None and options["report"].absolute() == options["manifest"].absolute():
-        raise click.UsageError("The report would take the place of the manifest.")
-    with read_manifest(options["manifest"]) as manifest, Report.opened(options["report"]) as report:
+    with (
+        read_manifest(options["manifest"]) as manifest,
+        Report.opened(options["report"], options["manifest"]) as report,
+    ):
         counts, run_id = _run(options["jobs"], sources, lambda desk: _import(desk, manifest, effort, report))
     _print_run(run_id, counts, report, options)
+    if report.fault is not None:
+        raise click.ClickException(f"The report is not whole: {report.fault.strerror}.")
     if any(verdict.value == "failed" for verdict in counts):
         raise SystemExit(NOT_WELL)
 
@@ -204,7 +208,7 @@ async def _import(
 
     found = await desk.ledger.begin(manifest.sha256, manifest.name) if effort is Effort.DO else None
     if found is not None:
-        click.echo(f"Import {found.id} of {manifest.name}: {manifest.rows} rows.", err=True)
+        click.echo(f"Import {found.id} of {visible(manifest.name)}: {manifest.rows} rows.", err=True)
     with RowProgress(manifest.rows) as progress:
 
         def tell(results: Sequence[RowResult]) -> None:

@@ -21,6 +21,7 @@ from service.commands.output import (
     print_table,
     refuse_read_only,
     settings_of_environment,
+    visible,
 )
 from service.commands.postgres import reachable_postgres
 from service.domain.credentials import new_credentials
@@ -129,7 +130,7 @@ def revoke_key(key_id: str) -> None:
     """End a key: within 5 seconds it is dead on every replica."""
     refuse_read_only()
     key = _run(lambda database: PostgresKeys(database).revoke(key_id))
-    click.echo(f"revoked {key.id} ({key.name})")
+    click.echo(f"revoked {key.id} ({visible(key.name)})")
 
 
 @click.group()

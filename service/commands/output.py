@@ -12,6 +12,7 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from service.settings import Settings, SettingsError, load_settings
 
@@ -49,15 +50,22 @@ def print_json(document: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
 
 
+def visible(text: str) -> str:
+    """A text that somebody else wrote, for people: what a terminal would act upon is spelled out, such as `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on a terminal, tab-separated lines elsewhere."""
+    """A table on a terminal, tab-separated lines elsewhere; cells are what they say, no markup."""
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(_text(cell) for cell in row))
         return
     table = Table(*columns, header_style="bold", box=None)
     for row in rows:
-        table.add_row(*(_text(cell) for cell in row))
+        table.add_row(*(Text(_text(cell)) for cell in row))
     Console().print(table)
 
 
@@ -74,7 +82,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except (*of_ours, AddressUnavailable, EmbeddedPostgresError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException("\n".join(visible(line) for line in str(error).split("\n"))) from error
 
 
 def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -89,4 +97,4 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def _text(cell: object) -> str:
-    return "" if cell is None else str(cell)
+    return "" if cell is None else visible(str(cell))

@@ -23,6 +23,7 @@ from service.commands.output import (
     print_table,
     refuse_read_only,
     settings_of_environment,
+    visible,
 )
 from service.commands.postgres import reachable_postgres
 
@@ -226,7 +227,7 @@ def _print_text(report: Report) -> None:
     rows.append(["seen", max(report.rows, report.stored), decimal(report.bytes), "all objects"])
     print_table(["what", "count", "bytes", "of"], rows)
     for finding in report.told[:_SHOWN]:
-        click.echo(f"{finding.kind}\t{finding.key}\t{'settled' if finding.settled else 'open'}")
+        click.echo(f"{finding.kind}\t{visible(finding.key)}\t{'settled' if finding.settled else 'open'}")
     if report.counts.total() > _SHOWN:
         click.echo(f"… and {report.counts.total() - _SHOWN} more; --json tells more of them.")
 

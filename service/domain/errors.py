@@ -263,6 +263,18 @@ class Gone(RefkeepError):
         super().__init__("This media was purged.")
 
 
+class ImportRolledBack(RefkeepError):
+    """The run of an import was rolled back while it went on."""
+
+    code = "gone"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"Import {run_id} was rolled back meanwhile. What was imported since is still there:"
+            f" `refkeep import rollback {run_id}` takes that back, too."
+        )
+
+
 class VersionConflict(RefkeepError):
     """The entity has moved on since the caller looked, or the slot that should be empty is taken."""
 

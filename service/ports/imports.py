@@ -51,17 +51,21 @@ class ImportLedger(Protocol):
     async def announce(self, run_id: str, entities: Sequence[EntityKey]) -> None:
         """Say that the run is about to write to these entities; those of unknown workspaces are left out. Idempotent.
 
-        Said before it happens, so that a roll-back of a run that was killed knows all of them.
+        Said before it happens, so that a roll-back of a run that was killed knows all of them. Raises
+        `ImportRolledBack`, though a roll-back that is under way is known at its end alone.
         """
 
     async def finish(self, run_id: str, state: RunState, counts: dict[str, int]) -> None:
-        """Say how a pass of the run, or its roll-back, has ended."""
+        """Say how a pass of the run, or its roll-back, has ended.
+
+        A run that was rolled back stays so: raises `ImportRolledBack` where a pass of it ends after that.
+        """
 
     async def story(self, entity: EntityKey, early: Sequence[UUID] = ()) -> EntityStory:
         """What happened to an entity; of the ids `early` also those whose refs were purged.
 
-        What is written meanwhile may be missing, but never without a change of the entity's version later than the
-        one that is told. Raises `NotFound` for an unknown workspace.
+        All of it is of one moment: what is written later changes the entity's version from the one that is told.
+        Raises `NotFound` for an unknown workspace.
         """
 
     async def entities(self, run_id: str, after: EntityKey | None, limit: int) -> Sequence[EntityKey]:

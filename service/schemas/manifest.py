@@ -147,6 +147,8 @@ def _members(text: str, header: list[str] | None) -> dict[str, object]:
         return msgspec.json.decode(text, type=dict[str, object])
     except msgspec.DecodeError as error:
         raise _Wrong(f"This is no JSON object: {error}.") from error
+    except RecursionError as error:
+        raise _Wrong("The line is nested too deeply.") from error
 
 
 def _fields(text: str) -> list[str]:
@@ -216,11 +218,16 @@ def _mistake(number: int, raw: bytes, header: list[str] | None, sentence: str) -
 
 
 def _entity(members: Mapping[str, object]) -> EntityKey | None:
-    workspace, type_, id_ = (str(members.get(name, "")) for name in ("workspace", "entity_type", "entity_id"))
+    workspace, type_, id_ = (_word(members.get(name)) for name in ("workspace", "entity_type", "entity_id"))
     try:
         return EntityKey(parse_slug(workspace), parse_name(type_, "entity_type"), parse_entity_id(id_))
     except RefkeepError:
         return None
+
+
+def _word(member: object) -> str:
+    """Text, or the number that somebody wrote in place of it; what is nested is neither, and may be nested deeply."""
+    return str(member) if isinstance(member, str | int) else ""
 
 
 def _source_id(members: Mapping[str, object]) -> str | None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.postgres.database import Database
+from service.adapters.postgres.imports import PostgresImports
 from service.adapters.sources.hosts import parse_allowed_host
 from service.adapters.sources.web import WebSource
 from service.application.changes import Command
@@ -23,7 +25,7 @@ from service.application.import_entity import Effort
 from service.application.purge_due import PurgeDue
 from service.application.side_by_side import side_by_side
 from service.domain.blob import Sha256
-from service.domain.errors import Unavailable
+from service.domain.errors import ImportRolledBack, Unavailable
 from service.domain.event import DecisionKind, EventType, RefEvent
 from service.domain.importing import EntityStory, ManifestRow, Verdict
 from service.domain.lifecycle import ReleaseRef, Revise, Revision
@@ -32,7 +34,7 @@ from service.ports.imports import RunState
 from service.ports.sources import SourceFailed
 from service.schemas.manifest import COLUMNS, parse_manifest
 from tests.parts.audit import ledger_flaws
-from tests.parts.importing import RULES, ImportDesk
+from tests.parts.importing import RULES, ImportDesk, Told
 from tests.parts.ledgers import ACTOR, Ledger, hash_of, set_clock_ahead
 from tests.parts.manifests import line, picture
 from tests.parts.picture_host import only_loopback, running_host
@@ -438,6 +440,93 @@ async def test_a_run_that_was_cut_short_goes_on_and_is_rolled_back_whole(desk: I
     assert told.run.id == run.id
     plans = await desk.roll_back(told.run)
     assert sum(len(plan.release) for _, plan in plans) == 40
+
+
+class Interrupted:
+    """A database in which something happens between what a story reads of refs and what it reads of the log."""
+
+    def __init__(self, database: Database, happens: Callable[[], Awaitable[None]]) -> None:
+        self._inner: Any = database
+        self._happens: Callable[[], Awaitable[None]] | None = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        async with self._inner.connection() as connection:
+            yield InterruptedConnection(connection, self._happen)
+
+    @asynccontextmanager
+    async def locked(self, locks: Sequence[int]) -> AsyncIterator[Any]:
+        async with self._inner.locked(locks) as connection:
+            yield InterruptedConnection(connection, self._happen)
+
+    async def _happen(self) -> None:
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            await happens()
+
+
+class InterruptedConnection:
+    """See there."""
+
+    def __init__(self, connection: Any, happen: Callable[[], Awaitable[None]]) -> None:
+        self._inner, self._happen = connection, happen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def fetch(self, query: str, *parameters: object) -> Any:
+        if "FROM events" in query:
+            await self._happen()
+        return await self._inner.fetch(query, *parameters)
+
+
+async def test_two_roll_backs_at_once_leave_nothing_and_say_so(desk: ImportDesk) -> None:
+    told = await desk.run(lines(desk, 3, per_entity=3))
+    imports, others = desk.imports, []
+
+    async def other() -> None:
+        desk.imports = imports
+        others.extend(await desk.roll_back(told.run))
+
+    desk.imports = PostgresImports(cast("Database", Interrupted(desk.database, other)))
+    plans = [plan for _, plan in await desk.roll_back(told.run)] + [plan for _, plan in others]
+    assert [plan.left for plan in plans] == [(), ()]
+    assert await desk.refs_of(marker(0)) == []
+    assert [event.type for event in await events_of(desk)].count(EventType.REF_RELEASED) == 3
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_run_that_is_rolled_back_meanwhile_stays_rolled_back_and_says_so(desk: ImportDesk, anew: bool) -> None:
+    manifest = lines(desk, 4)
+    others: list[Told] = []
+
+    async def roll_back(text: str) -> None:
+        desk.sources.before = None
+        [run] = await desk.imports.runs(10)
+        await desk.roll_back(run)
+        if anew:
+            others.append(await desk.run(manifest))
+
+    desk.sources.before, desk.jobs = roll_back, 1
+    with pytest.raises(ImportRolledBack, match=r"was rolled back meanwhile\."):
+        await desk.run(manifest)
+    first = (await desk.imports.runs(10))[-1]
+    assert (first.state, first.counts) == (RunState.ROLLED_BACK, {"released": 0, "left": 0})
+    assert [other.counts for other in others] == [{"imported": 4}] * anew
+    assert [run.state for run in await desk.imports.runs(10)] == [RunState.DONE] * anew + [RunState.ROLLED_BACK]
+    await desk.roll_back(first)
+    assert sum([len(await desk.refs_of(marker(n))) for n in range(4)]) == 4 * anew
+
+
+async def test_a_run_that_was_rolled_back_goes_to_no_further_entities(desk: ImportDesk) -> None:
+    run = await desk.imports.begin("0" * 64, "manifest.csv")
+    await desk.imports.announce(run.id, [marker(0)])
+    await desk.imports.finish(run.id, RunState.ROLLED_BACK, {})
+    with pytest.raises(ImportRolledBack):
+        await desk.imports.announce(run.id, [marker(1)])
 
 
 async def test_what_may_pass_is_tried_again_and_what_may_not_is_not(desk: ImportDesk) -> None:

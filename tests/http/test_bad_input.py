@@ -262,6 +262,8 @@ COMMANDS = {
     "alt too long": b'{"sha256": "%s", "alt": "%s"}' % (NAME.encode(), b"a" * 1001),
     "nested deeply": b"[" * 200_000 + b"]" * 200_000,
     "objects nested deeply": b'{"alt":' * 100_000 + b"1" + b"}" * 100_000,
+    "nested in a hash": b'{"sha256":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "nested in a hash without an end": b'{"sha256":' + b"[" * 100_000,
     "nested in an unknown member": b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
 }
 
@@ -270,6 +272,7 @@ COMMANDS = {
 def test_bad_json_is_a_bad_request(acme: Caller, kind: str) -> None:
     headers = {"content-type": "application/json"}
     problem(acme.http.post(COVER, content=COMMANDS[kind], headers=headers), 400, "bad-request")
+    problem(acme.http.put(f"{COVER}/0", content=COMMANDS[kind], headers=headers), 400, "bad-request")
     problem(acme.http.post("/blobs/missing", content=COMMANDS[kind], headers=headers), 400, "bad-request")
 
 

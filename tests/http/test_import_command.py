@@ -215,6 +215,11 @@ def test_nothing_is_written_where_nothing_may_be(kept: Refkeep, caller: Caller, 
         (_HEADER, ["--timeout", "soon"], "'soon' is not a duration"),
         (_HEADER, ["--timeout", "0"], "--timeout is longer than 0."),
         (_HEADER, ["--report", "MANIFEST"], "The report would take the place of the manifest."),
+        (
+            _HEADER,
+            ["--report", "/no/such/folder/report.csv"],
+            "The report cannot be written: No such file or directory.",
+        ),
         (_HEADER, ["--root", "/no/such/folder"], "does not exist"),
     ],
 )
@@ -259,3 +264,32 @@ def test_many_failures_are_cut_on_the_screen_and_whole_in_the_report(
     assert done.status == 4
     assert "… and 10 more: --report has them all." in done.stderr
     assert len(report.read_text().splitlines()) == 60
+
+
+def test_a_report_takes_the_place_of_no_manifest_however_it_is_spelled(
+    kept: Refkeep, caller: Caller, tmp_path: Path
+) -> None:
+    path = manifest(tmp_path, caller)
+    content = path.read_bytes()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "soft.csv").symlink_to(path)
+    (tmp_path / "hard.csv").hardlink_to(path)
+    for spelling in ("folder/../markers.csv", "soft.csv", "hard.csv"):
+        done = command(kept, path, "--report", f"{tmp_path}/{spelling}")
+        assert (done.status, "take the place of the manifest" in done.complaint()) == (2, True), spelling
+    assert path.read_bytes() == content
+    assert shown(caller) == []
+
+
+@pytest.mark.parametrize("count", [3, 200])
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_a_report_that_finds_no_room_is_told_and_the_import_is_whole(
+    kept: Refkeep, caller: Caller, tmp_path: Path, form: str, count: int
+) -> None:
+    path, report = manifest(tmp_path, caller), tmp_path / f"report.{form}"
+    rows = [line(n, workspace=caller.workspace, entity_id="m1", path="0.png") for n in range(count)]
+    path.write_bytes(as_csv(rows))
+    report.symlink_to("/dev/full")
+    done = command(kept, path, "--report", report, "--json")
+    assert (done.status, json.loads(done.stdout)["counts"]) == (1, {"imported": count})
+    assert "The report is not whole: No space left on device." in done.complaint()

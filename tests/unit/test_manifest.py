@@ -196,3 +196,15 @@ def test_whatever_stands_in_a_manifest_it_is_a_row_a_mistake_or_unreadable(lines
         except ManifestUnreadable:
             continue
         assert {type(entry) for entry in entries} <= {ManifestRow, Mistake}
+
+
+@pytest.mark.parametrize("depth", [100, 900, 990, 100_000])
+@pytest.mark.parametrize("member", ["workspace", "entity_id", "source_id", "filename", "more"])
+def test_a_line_nested_deeply_is_one_mistake_and_the_others_go_on(depth: int, member: str) -> None:
+    good = json.dumps(line(1)).encode()
+    nested = json.dumps({**line(2), member: None}).encode().replace(b"null", b"[" * depth + b"]" * depth)
+    before, wrong, after = parsed(b"\n".join([good, nested, good]))
+    assert isinstance(before, ManifestRow)
+    assert isinstance(after, ManifestRow)
+    assert isinstance(wrong, Mistake)
+    assert (wrong.line, wrong.reason.code) == (2, "bad-line")

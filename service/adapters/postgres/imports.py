@@ -10,6 +10,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from service.adapters.postgres.database import Connection, Database, Row
+from service.domain.errors import ImportRolledBack
 from service.domain.event import DecisionKind, EventType
 from service.domain.importing import EntityStory, LiveRef, Touch
 from service.domain.slot import EntityKey
@@ -25,7 +26,9 @@ _ANNOUNCE = """INSERT INTO import_entities (import_id, workspace_id, entity_type
     SELECT $1, w.id, e.type, e.id FROM unnest($2::text[], $3::text[], $4::text[]) AS e (workspace, type, id)
     JOIN workspaces w ON w.slug = e.workspace
     ON CONFLICT DO NOTHING"""
-_FINISH = "UPDATE imports SET state = $2, counts = $3, touched_at = refkeep_now() WHERE id = $1"
+_FINISH = """UPDATE imports SET state = $2, counts = $3, touched_at = refkeep_now()
+    WHERE id = $1 AND (state <> 'rolled-back' OR $2 = 'rolled-back') RETURNING id"""
+_IS_ROLLED_BACK = "SELECT state = 'rolled-back' FROM imports WHERE id = $1"
 _ENTITIES = """SELECT w.slug, e.entity_type, e.entity_id
     FROM import_entities e JOIN workspaces w ON w.id = e.workspace_id
     WHERE e.import_id = $1 AND (e.workspace_id, e.entity_type, e.entity_id) > ($2, $3, $4)
@@ -59,21 +62,27 @@ class PostgresImports:
     async def announce(self, run_id: str, entities: Sequence[EntityKey]) -> None:
         """See the port."""
         columns = [[each.workspace for each in entities], [each.type for each in entities], [e.id for e in entities]]
-        await self.database.fetch(_ANNOUNCE, run_id, *columns)
+        async with self.database.connection() as connection:
+            await connection.fetch(_ANNOUNCE, run_id, *columns)
+            if await connection.fetchval(_IS_ROLLED_BACK, run_id):
+                raise ImportRolledBack(run_id)
 
     @observed("imports.finish", layer="repo", span_name="WRITE imports")
     async def finish(self, run_id: str, state: RunState, counts: dict[str, int]) -> None:
         """See the port."""
-        await self.database.fetch(_FINISH, run_id, state.value, json.dumps(counts))
+        if await self.database.fetchrow(_FINISH, run_id, state.value, json.dumps(counts)) is None:
+            raise ImportRolledBack(run_id)
 
     @observed("imports.story", layer="repo", span_name="SELECT imports")
     async def story(self, entity: EntityKey, early: Sequence[UUID] = ()) -> EntityStory:
-        """See the port: the version is read first, so that what comes later changes it."""
+        """See the port: version, refs and log are of one moment; an entity that nobody wrote is told by a look."""
         workspace_id = await self.database.require_workspace_id(entity.workspace)
         key = workspace_id, entity.type, entity.id
-        async with self.database.connection() as connection:
-            version = await connection.fetchval(_VERSION, *key)
-            return EntityStory() if version is None else await _story(connection, key, version, early)
+        if await self.database.fetchrow(_VERSION, *key) is None:
+            return EntityStory()
+        async with self.database.locked(()) as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return await _story(connection, key, early)
 
     @observed("imports.entities", layer="repo", span_name="SELECT imports")
     async def entities(self, run_id: str, after: EntityKey | None, limit: int) -> Sequence[EntityKey]:
@@ -96,7 +105,8 @@ class PostgresImports:
         return None if row is None else _to_run(row)
 
 
-async def _story(connection: Connection, key: tuple[int, str, str], version: int, early: Sequence[UUID]) -> EntityStory:
+async def _story(connection: Connection, key: tuple[int, str, str], early: Sequence[UUID]) -> EntityStory:
+    version = await connection.fetchval(_VERSION, *key)
     refs = await connection.fetch(_REFS, *key, early)
     live = tuple(LiveRef(row["id"], row["role"], row["position"]) for row in refs if row["position"] is not None)
     ended = frozenset(row["id"] for row in refs if row["position"] is None)
