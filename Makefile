@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
-BYTECODE := $(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true # on all cores, which pip does not do
+BYTECODE := $(BIN)/python -m compileall -q -j 0 .venv/lib service contracts/client/src >/dev/null || true # on all cores, which pip does not do
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --no-annotate --custom-compile-command 'make lock'
 LOCK := $(COMPILE) pyproject.toml --extra video
@@ -48,11 +48,27 @@ bench: .venv/.dev ## Refkeep, nginx, SeaweedFS, docker-registry side by side (AR
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 check: .venv/.dev ## what CI checks beside the tests: format, lint, types, layers, contracts
+	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync=target $(CHECKS)
+
+CHECKS := check-types check-contracts check-openapi check-layers check-lint check-format
+.PHONY: $(CHECKS)
+
+check-format:
 	@$(BIN)/ruff format --check .
+
+check-lint:
 	@$(BIN)/ruff check .
+
+check-types:
 	@$(BIN)/mypy
+
+check-layers:
 	@$(BIN)/lint-imports
+
+check-openapi:
 	@$(BIN)/refkeep openapi --check openapi.yaml
+
+check-contracts:
 	@$(BIN)/python -m tests.promises check
 
 openapi: .venv/.run ## write openapi.yaml anew from the code

@@ -1,6 +1,7 @@
 """What every test shares."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,17 @@ from tests.parts.seaweed import Seaweed, running_seaweed
 # The same examples at every run: a red build is red for everyone, and again.
 settings.register_profile("refkeep", derandomize=True, deadline=None)
 settings.load_profile("refkeep")
+
+
+# Tests from the outside: of the service's code they run little in their own process, and to watch them costs a third.
+FROM_OUTSIDE = ("machine", "e2e", "consumers", "http", "client")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage of domain and application is the affair of unit, contract and adapters alone."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in FROM_OUTSIDE:
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="session")

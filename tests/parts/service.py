@@ -242,7 +242,7 @@ class Yard:
 
 def readiness(service: Refkeep) -> tuple[int, dict[str, str]]:
     """Status and parts of /readyz."""
-    response = httpx.get(f"{service.url}/readyz", timeout=5)
+    response = httpx.get(f"{service.url}/readyz", timeout=5, verify=False)  # authorities take longer to read than this
     return response.status_code, response.json()["parts"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from service.domain.errors import BadHash, ObjectMissing, PolicyUnknown, StorageUnavailable
+from service.domain.errors import BadHash, BytesCorrupt, ObjectMissing, PolicyUnknown, StorageUnavailable
 from service.observability import (
     Fact,
     Layer,
@@ -99,6 +99,7 @@ async def test_span_point_and_line_of_a_call_tell_the_same(recorder: Recorder, l
         (PolicyUnknown("book", "x", ["y"]), "rejected", "policy_unknown"),
         (BadHash("x"), "rejected", "bad_hash"),
         (ObjectMissing("key"), "error", "blob_missing"),
+        (BytesCorrupt(), "error", "blob_missing"),
         (StorageUnavailable("down"), "error", "storage_unavailable"),
         (TimeoutError(), "error", "timeout"),
         (asyncio.CancelledError(), "client_aborted", "cancelled"),
