@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
-from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
-from service.adapters.postgres.integrity import PostgresIntegrity
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.pulse import listening
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.application.authenticate import Authenticate
-from service.application.watch_lag import WatchLag
-from service.composition import Parts, create_collect, create_storage, create_use_cases, file_check
+from service.background import collecting, measuring
+from service.composition import Parts, create_storage, create_use_cases, file_check
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
@@ -33,9 +32,6 @@ from service.domain.policy import Policies
 from service.domain.signature import Signatures
 from service.drain import Drain
 from service.observability import outlets
-from service.ports.collection import Collection
-from service.ports.integrity import Integrity
-from service.rounds import in_rounds
 from service.router.api import create_api, operations_by_route
 from service.router.callers import Callers
 from service.router.gateway import App, Gateway, Receive, Scope, Send, guarded, with_head
@@ -46,19 +42,23 @@ from service.router.settling import settled
 from service.schemas.policy_file import load_policies
 from service.settings import Settings
 from service.tailer import tailing
+from service.telemetry.crew import Crew, joined
+from service.telemetry.loop_lag import watching_loop
 from service.telemetry.requests import Route, instrument
-from service.telemetry.sdk import start_telemetry
-
-_LAG_INTERVAL = timedelta(seconds=10)
+from service.telemetry.sdk import Telemetry, start_telemetry
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a process serves: settings, where its Postgres is, and which unbound keys have a workspace of their own."""
+    """What a process serves: settings, where its Postgres is, and which unbound keys have a workspace of their own.
+
+    Made once, in front of the workers, which know each other by its `name`.
+    """
 
     settings: Settings
     database_url: str
     default_workspaces: dict[str, str]
+    name: str = field(default_factory=partial(secrets.token_hex, 8))
 
 
 def create_app(deployment: Deployment, drain: Drain) -> App:
@@ -88,8 +88,9 @@ class _Worker:
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
-            await stack.enter_async_context(_collecting(self._deployment.settings, parts, self._drain))
-            await stack.enter_async_context(_watching_lag(parts, self._drain))
+            await stack.enter_async_context(collecting(self._deployment.settings, parts, self._drain))
+            if parts.crew.number == 0:
+                await stack.enter_async_context(measuring(self._deployment.settings, parts, self._drain))
             gc.collect()
             gc.freeze()  # what a worker is made of stays: to look through it time and again took a quarter of all work
             await send({"type": "lifespan.startup.complete"})
@@ -100,12 +101,15 @@ class _Worker:
 @asynccontextmanager
 async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Parts]:
     settings = deployment.settings
-    telemetry = start_telemetry(log_format=settings.log_format, service_version=version("refkeep"))
     async with AsyncExitStack() as stack:
+        crew = stack.enter_context(joined(deployment.name, settings.workers))
+        telemetry = _started_telemetry(settings, crew)
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
+        stack.enter_context(watching_loop())
         connect = {"dsn": deployment.database_url}
         database = await open_database(connect, settings.pool_size)
         stack.push_async_callback(database.aclose)
+        outlets().pool = database.state
         await stack.enter_async_context(listening(connect, database))
         storage = create_storage(settings)
         await storage.aopen()
@@ -115,48 +119,19 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         stack.push_async_callback(prober.aclose)
         await prober.warm()
         tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
-        yield Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry, tail)
+        yield Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry, crew, tail)
 
 
-@asynccontextmanager
-async def _collecting(settings: Settings, parts: Parts, drain: Drain) -> AsyncIterator[None]:
-    """Collect in the background, unless nothing may be written."""
-    if settings.read_only:
-        yield
-        return
-    collect, collection = create_collect(settings, parts.database, parts.store), PostgresCollection(parts.database)
-
-    async def turn() -> bool:
-        collected = await collect()
-        await _measure_backlog(collection)
-        await _measure_integrity(PostgresIntegrity(parts.database))
-        return collected.more
-
-    async with in_rounds(turn, settings.gc_interval, drain):
-        yield
+def _started_telemetry(settings: Settings, crew: Crew) -> Telemetry:
+    telemetry = start_telemetry(
+        log_format=settings.log_format, worker=str(crew.number), service_version=version("refkeep")
+    )
+    crew.tell(telemetry.told)
+    return telemetry
 
 
-@asynccontextmanager
-async def _watching_lag(parts: Parts, drain: Drain) -> AsyncIterator[None]:
-    watch_lag = WatchLag(PostgresFeed(parts.database))
-
-    async def turn() -> bool:
-        await watch_lag()
-        return False
-
-    async with in_rounds(turn, _LAG_INTERVAL, drain):
-        yield
-
-
-async def _measure_backlog(collection: Collection) -> None:
-    backlog = await collection.backlog()
-    for stage, count in (("review", backlog.reviews), ("upload", backlog.uploads), ("delete", backlog.condemned)):
-        outlets().gc_backlog.set(count, {"stage": stage})
-
-
-async def _measure_integrity(integrity: Integrity) -> None:
-    for health, count in (await integrity.marked()).items():
-        outlets().integrity_failures.set(count, {"health": health.value})
+def _rendered_metrics(parts: Parts, accept: str) -> tuple[bytes, str]:
+    return parts.telemetry.render_metrics(accept, parts.crew.ask())
 
 
 def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: Parts) -> App:
@@ -178,7 +153,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: P
     operations = Operations(
         checks={"database": database.check, "storage": parts.storage.check},
         is_draining=lambda: drain.draining,
-        render_metrics=parts.telemetry.render_metrics,
+        render_metrics=lambda accept: asyncio.to_thread(_rendered_metrics, parts, accept),
     )
     api = create_api(create_use_cases(settings, policies, callers, parts), operations)
     gateway = Gateway(

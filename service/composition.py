@@ -94,6 +94,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.adapters.s3.storage import S3Storage
+    from service.telemetry.crew import Crew
     from service.telemetry.sdk import Telemetry
 
 
@@ -109,6 +110,7 @@ class Parts:
     storage: Storage
     prober: Prober
     telemetry: Telemetry
+    crew: Crew
     tail: Tail
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
@@ -13,6 +14,15 @@ from opentelemetry.context import Context
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0)
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """The buckets that the semantic conventions recommend; the framework's middleware uses the same instrument."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """Connections of a pool: those that somebody has, those that wait for somebody, and how many there may be."""
+
+    used: int
+    idle: int
+    most: int
 
 
 class LineLog(Protocol):
@@ -78,19 +88,45 @@ class Outlets:
         self.storage = self._durations("media.storage.duration", "One storage call, to its last byte.")
         self.database = self._durations("db.client.operation.duration", "One repository call.")
         self.pool_wait = self._durations("db.client.connection.wait_time", "Until the pool gave a connection.")
+        self.loop_lag = self._durations("asyncio.eventloop.lag", "How late the event loop came to a timer.")
+        self.pool: Callable[[], PoolState] | None = None
         self.downloaded_bytes = 0
+        self._watch_pool(meter)
         meter.create_observable_counter("media.download.bytes", [self._downloaded], "By", "Bytes of blobs sent.")
         self.uploads = meter.create_up_down_counter("media.upload.in_flight", "{upload}", "Uploads under way.")
         self.gc_backlog = meter.create_gauge(
             "media.gc.backlog", "{item}", "What is due to be collected and still there."
         )
+        self.collected = meter.create_counter(
+            "media.gc.collected", "{item}", "What this worker's rounds of collecting have done."
+        )
         self.events_lag = meter.create_gauge(
             "media.events.lag", "s", "How long the oldest committed event has waited for an older transaction to end."
         )
-
         self.integrity_failures = meter.create_gauge(
             "media.integrity.failures", "{blob}", "Blobs whose bytes are marked missing or corrupt."
         )
+
+    def _watch_pool(self, meter: metrics.Meter) -> None:
+        self.pool_timeouts = meter.create_counter(
+            "db.client.connection.timeouts", "{timeout}", "How often the pool had no connection in time."
+        )
+        meter.create_observable_up_down_counter(
+            "db.client.connection.count", [self._connections], "{connection}", "Connections of the pool that are open."
+        )
+        meter.create_observable_up_down_counter(
+            "db.client.connection.max", [self._most_connections], "{connection}", "Connections that the pool may open."
+        )
+
+    def _connections(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
+        if self.pool is None:
+            return []
+        state = self.pool()
+        counts = {"used": state.used, "idle": state.idle}
+        return [metrics.Observation(count, {"db.client.connection.state": name}) for name, count in counts.items()]
+
+    def _most_connections(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
+        return [] if self.pool is None else [metrics.Observation(self.pool().most)]
 
     def _downloaded(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
         """Read when metrics are collected: counting here costs the hot path nothing."""

@@ -24,7 +24,7 @@ class Operations:
 
     checks: Mapping[str, Check]
     is_draining: Callable[[], bool]
-    render_metrics: Callable[[str], tuple[bytes, str]]
+    render_metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 @get("/livez", operation="health.live")
@@ -48,8 +48,8 @@ async def get_readyz(operations: Operations) -> Response[bytes]:
 
 @get("/metrics", operation="metrics.get")
 async def get_metrics(request: HttpRequest, operations: Operations) -> Response[bytes]:
-    """This worker's metrics as Prometheus reads them."""
-    body, media_type = operations.render_metrics(request.headers.get("accept", ""))
+    """The metrics of all workers as Prometheus reads them."""
+    body, media_type = await operations.render_metrics(request.headers.get("accept", ""))
     essence = media_type.removesuffix("; charset=utf-8") if media_type.startswith("text/") else media_type
     return Response(body, headers={"cache-control": "no-store"}, media_type=essence)  # which adds that of texts again
 

@@ -42,7 +42,12 @@ _OTHER_KINDS: Final = {
 
 def are_wanted() -> bool:
     """Whether `OTEL_*` ask for histograms as they are counted here, which is their default."""
-    return all(os.environ.get(name, kind).lower() == kind for name, kind in _OTHER_KINDS.items())
+    return not is_disabled() and all(os.environ.get(name, kind).lower() == kind for name, kind in _OTHER_KINDS.items())
+
+
+def is_disabled() -> bool:
+    """Whether `OTEL_SDK_DISABLED` asks for no telemetry; the SDK reads it in the same way."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 @dataclass(slots=True)
@@ -159,12 +164,14 @@ def _summed(one: HistogramDataPoint, other: HistogramDataPoint) -> HistogramData
 
 
 class ScrapedReader(PrometheusMetricReader):
-    """The reader of `/metrics`, with tallies."""
+    """The reader of `/metrics`, with tallies; it keeps what it has read last, of which its exporter drops examples."""
 
     tallies: Tallies
+    latest: MetricsData | None = None
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        super()._receive_metrics(self.tallies.added_to(metrics_data), timeout_millis, **kwargs)
+        self.latest = self.tallies.added_to(metrics_data)
+        super()._receive_metrics(self.latest, timeout_millis, **kwargs)
 
 
 class PushingReader(PeriodicExportingMetricReader):

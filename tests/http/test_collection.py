@@ -40,12 +40,16 @@ def test_the_service_removes_what_nothing_needs_and_measures_what_is_left(yard: 
         eventually(lambda: len(stored(service)) == 1)
         assert sha256_of(kept) in stored(service).pop()
         eventually(lambda: 'media_gc_backlog{stage="delete"' in httpx.get(f"{service.url}/metrics").text)
+        told = httpx.get(f"{service.url}/metrics").text
+        for step in ("condemned", "deleted"):
+            assert f'media_gc_collected_total{{step="{step}",worker="0"}} 5.0\n' in told
 
 
-def test_a_service_that_may_not_write_collects_nothing(yard: Yard) -> None:
+def test_a_service_that_may_not_write_collects_nothing_and_measures_what_is_due(yard: Yard) -> None:
     with yard.running(READ_ONLY="true", **BRIEFLY) as service:
+        eventually(lambda: 'media_gc_backlog{stage="delete"' in httpx.get(f"{service.url}/metrics").text)
         assert "sentinel" not in files_under(service.data_dir / "blobs" / "objects")
-        assert "media_gc_backlog" not in httpx.get(f"{service.url}/metrics").text
+        assert "media_gc_collected" not in httpx.get(f"{service.url}/metrics").text
 
 
 @pytest.fixture

@@ -193,6 +193,7 @@ def begin_life(pool: asyncpg.Pool[asyncpg.Record], store: FaultyStore, points: P
     passed = points or Points()
     database, settings = _LivingDatabase(pool, passed), Settings()
     living: Any = _LivingStore(store, passed)
-    parts = composition.Parts(database, living, living, PlainProber(), cast("Any", None), cast("Any", None))
+    nobody = cast("Any", None)
+    parts = composition.Parts(database, living, living, PlainProber(), nobody, nobody, nobody)
     use = composition.create_use_cases(settings, POLICIES, cast("Any", None), parts)
     return Life(use, composition.create_collect(settings, database, living), passed)

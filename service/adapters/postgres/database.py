@@ -13,7 +13,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from service.adapters.postgres.errors import DOWN, translated
 from service.domain.errors import NotFound, Unavailable
-from service.observability import outlets
+from service.observability import PoolState, outlets
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
@@ -111,13 +111,33 @@ class Database:
         """A connection of the pool; raises `Unavailable` when none is free in time, at once while nobody answers."""
         if self._is_silent:
             raise Unavailable("The database does not answer.")
-        asked = perf_counter()
-        async with translated(), self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-            outlets().pool_wait.record(perf_counter() - asked)
+        async with translated(), self._acquired() as connection:
             if not self._is_prepared:
                 await self._prepare(connection)
                 self._is_prepared = True
             yield connection
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        """A connection; the wait is on record, whether or not one came in time."""
+        pool, asked = self._pool, perf_counter()
+        try:
+            connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
+        except TimeoutError:
+            outlets().pool_timeouts.add(1)
+            raise
+        finally:
+            outlets().pool_wait.record(perf_counter() - asked)
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
+
+    def state(self) -> PoolState:
+        """How many connections of the pool somebody has, and how many there are."""
+        pool = self._pool
+        idle = pool.get_idle_size()
+        return PoolState(pool.get_size() - idle, idle, pool.get_max_size())
 
     async def fetch(self, query: str, *parameters: object) -> list[Row]:
         """All rows of one statement in a transaction of its own."""
