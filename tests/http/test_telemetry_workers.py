@@ -40,7 +40,7 @@ def pair(yard: Yard, collector: Received) -> Iterator[Refkeep]:
 def scraped(service: Refkeep) -> list[Sample]:
     """What one scrape, on a connection of its own, reads."""
     text = httpx.get(f"{service.url}/metrics", headers=OPENMETRICS).text
-    return [sample for family in openmetrics(text) for sample in family.samples]
+    return [sample for family in openmetrics(text) for sample in family.samples]  # type: ignore[no-untyped-call]
 
 
 def by_worker(samples: list[Sample], name: str, **labels: str) -> dict[str, float]:
