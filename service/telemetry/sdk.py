@@ -61,9 +61,10 @@ class Telemetry:
 
     def shutdown(self, seconds: float = 3.0) -> None:
         """Flush what waits, within `seconds` even if the collector hangs; blocks, so call it off the event loop."""
-        _run_within(seconds, self.tracer_provider.shutdown, self.meter_provider.shutdown)
+        if _run_within(seconds, self.tracer_provider.shutdown, self.meter_provider.shutdown):
+            return
         for exporter in self.exporters:
-            exporter.shutdown()  # breaks off what still pauses between two attempts
+            exporter.shutdown()  # breaks off what pauses between two attempts
 
     def _families(self) -> list[Family]:
         with self._one_at_a_time:
@@ -144,11 +145,12 @@ def _warn_of_protocol() -> None:
         structlog.get_logger("refkeep").warning("otlp_protocol_unsupported", asked=protocol, used="http/protobuf")
 
 
-def _run_within(seconds: float, *calls: Callable[[], None]) -> None:
-    """Run blocking calls side by side and leave those that take longer to die with the process."""
+def _run_within(seconds: float, *calls: Callable[[], None]) -> bool:
+    """Run blocking calls side by side; False where some take longer, which are left to die with the process."""
     threads = [Thread(target=call, daemon=True) for call in calls]
     deadline = monotonic() + seconds
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - monotonic()))
+    return not any(thread.is_alive() for thread in threads)

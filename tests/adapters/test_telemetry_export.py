@@ -88,17 +88,71 @@ async def test_a_signal_switched_off_is_not_sent(monkeypatch: pytest.MonkeyPatch
     assert (received.metrics == set()) is (variable == "OTEL_METRICS_EXPORTER")
 
 
-async def test_what_the_caller_did_not_sample_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    scope = request_scope() | {
-        "headers": [(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")]
-    }
+SAMPLED, UNSAMPLED = "01", "00"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "caller", "is_sent"),
+    [
+        (None, None, True),
+        (None, SAMPLED, True),
+        (None, UNSAMPLED, False),
+        ("parentbased_always_off", None, False),
+        ("parentbased_always_off", SAMPLED, True),
+        ("parentbased_traceidratio", None, False),
+        ("parentbased_traceidratio", SAMPLED, True),
+        ("always_on", UNSAMPLED, True),
+        ("always_off", SAMPLED, False),
+    ],
+    ids=str,
+)
+async def test_who_called_decides_what_is_sampled_unless_a_sampler_is_set(
+    monkeypatch: pytest.MonkeyPatch, sampler: str | None, caller: str | None, is_sent: bool
+) -> None:
+    trace = f"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{caller}"
+    headers = [] if caller is None else [(b"traceparent", trace.encode())]
+    with otlp_receiver() as received:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{received.endpoint}/v1/traces")
+        if sampler is not None:
+            monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+            monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+        scope = request_scope() | {"headers": headers}
+        with running() as telemetry:
+            with observe_request(scope, operation="media.file.download", route="/blobs/{sha256}") as request:
+                await use_case()
+                followed = observability.trace_id()
+                request.complete(200)
+            told = telemetry.render_metrics("application/openmetrics-text; version=1.0.0")[0].decode()
+    assert {span.name for span in received.spans} == ({"GET /blobs/{sha256}", "media.get"} if is_sent else set())
+    assert (caller is None) or followed == "0af7651916cd43dd8448eb211c80319c"
+    assert ('# {span_id="' in told) is is_sent
+    assert 'media_operation_duration_seconds_count{operation="media.get",outcome="success",worker="0"} 1.0' in told
+
+
+@pytest.mark.parametrize("word", ["true", "TRUE "])
+async def test_telemetry_that_is_switched_off_measures_nothing_and_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
     with otlp_receiver() as received:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.endpoint)
-        with running(), observe_request(scope, operation="media.file.download", route="/blobs/{sha256}") as request:
-            await use_case()
-            assert observability.trace_id() == "0af7651916cd43dd8448eb211c80319c"
-            request.complete(200)
-    assert received.spans == []
+        monkeypatch.setenv("OTEL_SDK_DISABLED", word)
+        with running() as telemetry:
+            await serve()
+            told = telemetry.render_metrics()[0].decode()
+    assert (received.spans, received.metrics) == ([], set())
+    assert [line for line in told.splitlines() if not line.startswith("#") and not line.startswith("target_info")] == []
+
+
+async def test_bounds_are_written_alike_whoever_counted() -> None:
+    with running() as telemetry:
+        observability.outlets().meter.create_histogram(
+            "made.by.the.sdk", "s", "", explicit_bucket_boundaries_advisory=[0.5, 1, 5]
+        ).record(3)
+        await serve()
+        told = telemetry.render_metrics()[0].decode()
+    bounds = set(re.findall(r'le="([^"]*)"', told))
+    assert bounds >= {"0.005", "0.5", "1.0", "5.0", "+Inf"}
+    assert all("." in bound for bound in bounds - {"+Inf"})
 
 
 @contextmanager
@@ -113,6 +167,7 @@ def outlived_threads() -> Iterator[None]:
 
 async def test_a_collector_that_hangs_delays_neither_calls_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+    # The receiver ends first: whatever hangs at it then breaks off, and what was sent is not tried again.
     with outlived_threads(), hanging_receiver() as endpoint, logging_restored():
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         before = observability.outlets()

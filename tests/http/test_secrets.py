@@ -28,6 +28,7 @@ class Traces:
     service: Refkeep
     received: Received
     signed: str
+    metrics: str
 
     def require_clean(self, text: str) -> None:
         assert self.service.secrets_in(text) == set()
@@ -70,8 +71,9 @@ def traces(yard: Yard, seaweed: Seaweed) -> Iterator[Traces]:
     with otlp_receiver() as received:
         with yard.running(OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint, **settings) as service:
             signed = use(service.caller("read", "write"))
+            metrics = httpx.get(f"{service.url}/metrics", headers={"accept": "application/openmetrics-text"}).text
             assert service.stop() == 0
-        yield Traces(service, received, signed)
+        yield Traces(service, received, signed, metrics)
 
 
 def test_no_line_holds_a_secret(traces: Traces) -> None:
@@ -84,6 +86,11 @@ def test_no_span_holds_a_secret(traces: Traces) -> None:
     assert len(traces.received.spans) > FEWEST_SPANS
     assert any(span.name.startswith("media.storage.") for span in traces.received.spans)
     traces.require_clean("".join(str(span) for span in traces.received.spans))
+
+
+def test_no_metric_holds_a_secret(traces: Traces) -> None:
+    assert 'http_route="/media/{ref_id}/sign"' in traces.metrics
+    traces.require_clean(traces.metrics)
 
 
 def test_no_dump_of_the_database_holds_a_secret(traces: Traces) -> None:
