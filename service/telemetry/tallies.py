@@ -37,11 +37,12 @@ _SCOPE: Final = InstrumentationScope("refkeep")
 _OTHER_KINDS: Final = {
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "cumulative",
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "explicit_bucket_histogram",
+    "OTEL_METRICS_EXEMPLAR_FILTER": "trace_based",
 }
 
 
 def are_wanted() -> bool:
-    """Whether `OTEL_*` ask for histograms as they are counted here, which is their default."""
+    """Whether `OTEL_*` ask for histograms, and examples, as they are counted here, which is their default."""
     return not is_disabled() and all(os.environ.get(name, kind).lower() == kind for name, kind in _OTHER_KINDS.items())
 
 

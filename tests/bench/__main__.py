@@ -20,6 +20,7 @@ from tests.bench.content import fill_refkeep, fill_seaweed, many, write_files
 from tests.bench.peers import Peer, program
 from tests.bench.report import Result, is_met, machine, markdown, table_of
 from tests.bench.rows import NGINX, REFKEEP, REGISTRY, ROWS, SEAWEED, Row, Yard
+from tests.bench.telemetry import VARIANTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _PROGRAMS = {NGINX: "nginx", REGISTRY: "docker-registry"}
@@ -60,6 +61,8 @@ def _opened(stack: ExitStack, folder: Path, rows: Sequence[Row], missing: Sequen
     folder.chmod(0o755)  # nginx's workers are another user
     files = write_files(www)
     started: dict[str, Peer] = {REFKEEP: stack.enter_context(peers.refkeep(folder))}
+    for name in wanted & VARIANTS.keys():
+        started[name] = stack.enter_context(VARIANTS[name](folder))
     if NGINX in wanted:
         started[NGINX] = stack.enter_context(peers.nginx(folder, www))
     if REGISTRY in wanted:
@@ -67,12 +70,11 @@ def _opened(stack: ExitStack, folder: Path, rows: Sequence[Row], missing: Sequen
     if SEAWEED in wanted:
         started[SEAWEED] = stack.enter_context(peers.seaweed(folder))
     yard = Yard(folder, started, {(NGINX, name): f"/{name}" for name in files}, {}, count())
-    for name, fill in ((REFKEEP, fill_refkeep), (SEAWEED, fill_seaweed)):
-        if name not in started:
-            continue
+    fills = {SEAWEED: fill_seaweed, **dict.fromkeys((REFKEEP, *VARIANTS), fill_refkeep)}
+    for name, fill in ((name, fill) for name, fill in fills.items() if name in started):
         paths = fill(started[name], [each.path.read_bytes() for each in files.values()], "file")
         yard.paths |= {(name, size): path for size, path in zip(files, paths, strict=True)}
-        if any("random" in row.name for row in rows):
+        if any("random" in row.name and name in row.contestants for row in rows):
             began = time.monotonic()
             yard.many[name] = folder / f"paths-{name}"
             with peers.at_large(started[name]):

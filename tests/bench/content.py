@@ -17,7 +17,7 @@ from rich.progress import track
 from tests.bench.peers import Peer
 
 KIB, MIB = 1024, 1024**2
-SIZES = {"16k": 16 * KIB, "1m": MIB, "64m": 64 * MIB}
+SIZES = {"16k": 16 * KIB, "1m": MIB, "10m": 10 * MIB, "64m": 64 * MIB}
 MANY = 20_000
 _AT_ONCE = 16
 _PIECE = MIB

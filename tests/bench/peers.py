@@ -21,6 +21,7 @@ from tests.parts.seaweed import free_ports, running_seaweed
 from tests.parts.service import REFKEEP, environment
 
 SERVER_CPU, LOAD_CPU = 0, 1
+SAMPLED = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
 _NGINX = """
 worker_processes 1;
 daemon off;
@@ -139,19 +140,21 @@ def seaweed(folder: Path) -> Iterator[Peer]:
 
 
 @contextlib.contextmanager
-def refkeep(folder: Path) -> Iterator[Peer]:
-    """`refkeep dev` with one worker, its embedded Postgres on the same processor, traces at one in a hundred."""
+def refkeep(folder: Path, name: str = "Refkeep", telemetry: Mapping[str, str] = SAMPLED) -> Iterator[Peer]:
+    """`refkeep dev` with one worker, its embedded Postgres on the same processor, traces at one in a hundred.
+
+    `telemetry`: other `OTEL_*` variables than that.
+    """
     [port] = free_ports(1)
-    home = folder / "refkeep"
-    sampled = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+    home = folder / f"refkeep-{port}"
     (folder / "policies.toml").write_text(_POLICIES)
     settings = environment(
         DATA_DIR=home, PORT=port, WORKERS=1, DRAIN=0, LOG_FORMAT="json", POLICIES=folder / "policies.toml"
     )
-    with _started([REFKEEP, "dev"], settings | sampled, folder / "refkeep.log") as process:
+    with _started([REFKEEP, "dev"], {**settings, **telemetry}, folder / f"refkeep-{port}.log") as process:
         _await(f"http://127.0.0.1:{port}/readyz", 200)
         key = (home / "dev-key").read_text().strip()
-        yield Peer("Refkeep", version("refkeep"), port, process.pid, {"Authorization": f"Bearer {key}"})
+        yield Peer(name, version("refkeep"), port, process.pid, {"Authorization": f"Bearer {key}"})
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 from tests.bench.load import Taken
-from tests.bench.rows import REFKEEP, Row
+from tests.bench.rows import Row
 
 _HEAD = ("work", "peer", "peer /s", "Refkeep /s", "ratio", "at least", "")
 
@@ -24,13 +24,13 @@ class Result:
     rounds: dict[str, list[Taken]] = field(default_factory=dict)
 
     def rate(self, name: str) -> float:
-        """The median."""
-        return statistics.median(taken.rate for taken in self.rounds[name])
+        """The median of the row's figure."""
+        return statistics.median(self.row.figure(taken) for taken in self.rounds[name])
 
     def ratio(self, name: str) -> float:
         """How many times as fast as that peer Refkeep is: the median of the rounds' own ratios."""
-        pairs = zip(self.rounds[REFKEEP], self.rounds[name], strict=True)
-        return statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
+        pairs = zip(self.rounds[self.row.subject], self.rounds[name], strict=True)
+        return statistics.median(self.row.figure(ours) / self.row.figure(theirs) for ours, theirs in pairs)
 
     def cpu_us(self, name: str) -> float:
         """Processor time of one piece of work, the median."""
@@ -51,7 +51,7 @@ def _lines(results: Sequence[Result], missing: Sequence[str]) -> list[tuple[str,
                 lines.append((result.row.name, name, "missing", "", "", f"{bound:g}", ""))
                 continue
             said = "met" if is_met(result, name) else "not met"
-            rates = (_readable(result.rate(name)), _readable(result.rate(REFKEEP)))
+            rates = (_readable(result.rate(name)), _readable(result.rate(result.row.subject)))
             lines.append((result.row.name, name, *rates, f"{result.ratio(name):.2f}", f"{bound:g}", said))
     return lines
 

@@ -13,6 +13,13 @@ from tests.bench.load import Taken, Work, timed, wrk
 from tests.bench.peers import LOAD_CPU, SERVER_CPU, Peer
 
 REFKEEP, NGINX, SEAWEED, REGISTRY = "Refkeep", "nginx", "SeaweedFS S3", "docker-registry"
+EXPORTING, TRACING, HANGING, SILENT = (
+    "exporting",
+    "exporting all traces",
+    "with a collector that hangs",
+    "telemetry off",
+)
+"""Refkeep, too, with other telemetry: see `tests.bench.telemetry`."""
 SHA256SUM: Final = "sha256sum"
 _DIGESTS_A_SECOND = 6000
 _BIG = 256 * MIB
@@ -39,17 +46,22 @@ Round = Callable[[Yard, str, int], Taken]
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of work. `bounds`: how many times as fast as a peer Refkeep must at least be."""
+    """One kind of work. `bounds`: how many times as fast as a peer Refkeep must at least be.
+
+    `subject` is which Refkeep; `figure` what of a round is compared, the higher the better.
+    """
 
     name: str
     unit: str
     bounds: Mapping[str, float]
     round: Round
+    subject: str = REFKEEP
+    figure: Callable[[Taken], float] = lambda taken: taken.rate
 
     @property
     def contestants(self) -> list[str]:
         """Who takes part, in the order of turns."""
-        return [*self.bounds, REFKEEP]
+        return [*self.bounds, self.subject]
 
 
 def _get(size: str) -> Round:
@@ -90,6 +102,14 @@ def _put_big(yard: Yard, name: str, _: int) -> Taken:
     return Taken(1 / seconds, seconds * 1000, seconds * 1000, (peer.cpu_seconds() - before) * 1e6)
 
 
+def _promptness(taken: Taken) -> float:
+    """How often the slowest of a hundred answers fits into a second."""
+    return 1000 / taken.p99_ms
+
+
+_A_THIRD, _A_TRIFLE = round(1 / 1.35, 2), 0.97
+"""What telemetry may cost: 35 % and 3 % more time."""
+
 ROWS: Final = (
     Row("GET 16 KiB, one hot public blob", "/s", {NGINX: 0.20, SEAWEED: 2.0}, _get("16k")),
     Row("GET 16 KiB, 20,000 blobs at random", "/s", {SEAWEED: 1.0}, _get_many),
@@ -97,4 +117,9 @@ ROWS: Final = (
     Row("GET 64 MiB", "/s", {NGINX: 1.0}, _get("64m")),
     Row("PUT 16 KiB, new, durable", "/s", {REGISTRY: 1.0}, _put_small),
     Row("PUT 256 MiB", "/s", {SHA256SUM: 0.5}, _put_big),
+    Row("GET 16 KiB, telemetry on", "/s", {SILENT: _A_THIRD}, _get("16k"), EXPORTING),
+    Row("GET 16 KiB, all traced", "/s", {SILENT: _A_THIRD}, _get("16k"), TRACING),
+    Row("GET 10 MiB, telemetry on", "/s", {SILENT: _A_TRIFLE}, _get("10m"), EXPORTING),
+    Row("GET 10 MiB, all traced", "/s", {SILENT: _A_TRIFLE}, _get("10m"), TRACING),
+    Row("GET 16 KiB, 1 s / p99, collector hangs", "/s", {TRACING: 0.95}, _get("16k"), HANGING, _promptness),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.otlp_receiver import Received, otlp_receiver
 from tests.parts.caller import Caller
 from tests.parts.consumers import Consumer, relay_before, running_consumer
 from tests.parts.postgres import PostgresServer
@@ -22,12 +23,13 @@ PATIENCE_S = "3"
 
 @dataclass(frozen=True)
 class Shop:
-    """A service, who calls it, the relay between it and Refkeep, and Refkeep as its operators see it."""
+    """A service, who calls it, the relay between it and Refkeep, Refkeep as its operators see it, and its traces."""
 
     service: Consumer
     http: httpx.Client
     relay: Relay
     refkeep: Caller
+    traced: Received
 
 
 @pytest.fixture(scope="session")
@@ -47,10 +49,11 @@ def refkeep(yard: Yard) -> Iterator[Refkeep]:
 def opened_shop(name: str, refkeep: Refkeep, postgres: PostgresServer, folder: Path) -> Iterator[Shop]:
     """A service with a workspace and a database of its own."""
     caller = refkeep.caller("read", "write")
-    with postgres.database() as dsn, relay_before(refkeep.port) as relay:
-        consumer = Consumer(name, dsn, relay.url, caller.token, folder, {"PATIENCE": PATIENCE_S})
+    with postgres.database() as dsn, relay_before(refkeep.port) as relay, otlp_receiver() as traced:
+        exported = {"OTEL_EXPORTER_OTLP_ENDPOINT": traced.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+        consumer = Consumer(name, dsn, relay.url, caller.token, folder, {"PATIENCE": PATIENCE_S, **exported})
         with running_consumer(consumer) as started, httpx.Client(base_url=started.url, timeout=60) as http:
-            yield Shop(started, http, relay, caller)
+            yield Shop(started, http, relay, caller, traced)
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,18 @@ def test_one_upload_is_one_call_with_a_key_in_the_trace_of_the_caller(library: S
     assert event["data"]["traceparent"].split("-")[1] == trace
 
 
+def test_whoever_follows_the_feed_links_to_the_request_that_caused_an_event(library: Shop, library_id: str) -> None:
+    upload(library, library_id, fresh_jpeg())
+    [event] = library.refkeep.events(entity_type="library", entity_id=library_id)
+    _, trace, span, _ = event["data"]["traceparent"].split("-")
+
+    def links() -> set[tuple[str, str]]:
+        following = [each for each in list(library.traced.spans) if each.name == "refkeep.follow"]
+        return {(link.trace_id.hex(), link.span_id.hex()) for each in following for link in each.links}
+
+    eventually(lambda: (trace, span) in links(), 20)
+
+
 def test_a_second_cover_takes_the_place_of_the_first(library: Shop, library_id: str) -> None:
     first = upload(library, library_id, fresh_jpeg()).json()["picture"]["ref_id"]
     answer = upload(library, library_id, fresh_jpeg())

@@ -320,3 +320,17 @@ def test_no_label_and_no_span_name_is_one_of_many(left: Left) -> None:
     slugs = re.compile(r"workspace-\d+")
     texts = [text for sample in left.points for text in sample.labels.values()] + [span.name for span in left.spans]
     assert [text for text in texts if long_hex.search(text) or slugs.search(text)] == []
+
+
+def test_series_have_the_names_and_the_labels_of_the_contract(left: Left) -> None:
+    promised = {
+        name.replace(".", "_"): {each.replace(".", "_") for each in metric["labels"]}
+        for name, metric in CONTRACT["metrics"].items()
+    }
+    for sample in left.points:
+        if sample.name == "target_info":
+            continue
+        [metric] = [
+            name for name in promised if re.fullmatch(rf"{name}(_seconds)?(_bucket|_count|_sum|_total)?", sample.name)
+        ]
+        assert set(sample.labels) - {"le", "worker"} <= promised[metric], sample.name

@@ -10,6 +10,7 @@ import asyncpg
 
 from refkeep_client import CursorExpired, Refkeep, RefkeepError
 from tests.consumers.shared.projection import Projection
+from tests.consumers.shared.tracing import following
 
 _log = logging.getLogger(__name__)
 _PAUSE_S = 1.0
@@ -38,7 +39,8 @@ class Follower:
     async def _follow(self) -> None:
         cursor = await self.projection.cursor()
         async for page in self.refkeep.events.pages(cursor):
-            await self.projection.take(page)
+            with following("refkeep.follow", (event.data.traceparent for event in page.events)):
+                await self.projection.take(page)
             self.caught_up = page.caught_up
 
     async def _forget_cursor(self) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from opentelemetry import propagate, trace
@@ -42,3 +42,19 @@ def current_traceparent() -> str | None:
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     return carrier.get("traceparent")
+
+
+@contextmanager
+def following(what: str, traceparents: Iterable[str | None]) -> Iterator[None]:
+    """A span around what events cause here, linked to the requests at Refkeep that they tell of.
+
+    Linked, not a child: a page has events of many traces, and may be read long after they ended.
+    """
+    links = [trace.Link(found) for each in traceparents if (found := _context_of(each)).is_valid]
+    with trace.get_tracer(__name__).start_as_current_span(what, kind=trace.SpanKind.CONSUMER, links=links):
+        yield
+
+
+def _context_of(traceparent: str | None) -> trace.SpanContext:
+    context = propagate.extract({} if traceparent is None else {"traceparent": traceparent})
+    return trace.get_current_span(context).get_span_context()
