@@ -129,6 +129,21 @@ async def test_who_called_decides_what_is_sampled_unless_a_sampler_is_set(
     assert 'media_operation_duration_seconds_count{operation="media.get",outcome="success",worker="0"} 1.0' in told
 
 
+async def test_without_a_collector_nothing_is_recorded_and_the_trace_of_the_caller_goes_on() -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    scope = request_scope() | {"headers": [(b"traceparent", trace.encode())]}
+    with (
+        running() as telemetry,
+        observe_request(scope, operation="media.file.download", route="/blobs/{sha256}") as request,
+    ):
+        context = request.span.get_span_context()
+        assert (request.span.is_recording(), context.trace_flags.sampled) == (False, False)
+        assert format(context.trace_id, "032x") == observability.trace_id() == trace.split("-")[1]
+        assert format(context.span_id, "016x") != trace.split("-")[2]
+        request.complete(200, response_bytes=3)
+        assert "media_download_bytes_total" in telemetry.render_metrics()[0].decode()
+
+
 @pytest.mark.parametrize("word", ["true", "TRUE "])
 async def test_telemetry_that_is_switched_off_measures_nothing_and_sends_nothing(
     monkeypatch: pytest.MonkeyPatch, word: str

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from tests.bench import peers
 from tests.bench.content import fill_refkeep, fill_seaweed, many, write_files
-from tests.bench.peers import Peer, program
+from tests.bench.peers import program
 from tests.bench.report import Result, is_met, machine, markdown, table_of
-from tests.bench.rows import NGINX, REFKEEP, REGISTRY, ROWS, SEAWEED, Row, Yard
+from tests.bench.rows import NGINX, REGISTRY, ROWS, SEAWEED, Row, Yard
 from tests.bench.telemetry import VARIANTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -60,9 +60,7 @@ def _opened(stack: ExitStack, folder: Path, rows: Sequence[Row], missing: Sequen
     www.mkdir()
     folder.chmod(0o755)  # nginx's workers are another user
     files = write_files(www)
-    started: dict[str, Peer] = {REFKEEP: stack.enter_context(peers.refkeep(folder))}
-    for name in wanted & VARIANTS.keys():
-        started[name] = stack.enter_context(VARIANTS[name](folder))
+    started = {name: stack.enter_context(start(folder)) for name, start in VARIANTS.items() if name in wanted}
     if NGINX in wanted:
         started[NGINX] = stack.enter_context(peers.nginx(folder, www))
     if REGISTRY in wanted:
@@ -70,7 +68,7 @@ def _opened(stack: ExitStack, folder: Path, rows: Sequence[Row], missing: Sequen
     if SEAWEED in wanted:
         started[SEAWEED] = stack.enter_context(peers.seaweed(folder))
     yard = Yard(folder, started, {(NGINX, name): f"/{name}" for name in files}, {}, count())
-    fills = {SEAWEED: fill_seaweed, **dict.fromkeys((REFKEEP, *VARIANTS), fill_refkeep)}
+    fills = {**dict.fromkeys(VARIANTS, fill_refkeep), SEAWEED: fill_seaweed}
     for name, fill in ((name, fill) for name, fill in fills.items() if name in started):
         paths = fill(started[name], [each.path.read_bytes() for each in files.values()], "file")
         yard.paths |= {(name, size): path for size, path in zip(files, paths, strict=True)}

@@ -21,7 +21,6 @@ from tests.parts.seaweed import free_ports, running_seaweed
 from tests.parts.service import REFKEEP, environment
 
 SERVER_CPU, LOAD_CPU = 0, 1
-SAMPLED = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
 _NGINX = """
 worker_processes 1;
 daemon off;
@@ -140,11 +139,8 @@ def seaweed(folder: Path) -> Iterator[Peer]:
 
 
 @contextlib.contextmanager
-def refkeep(folder: Path, name: str = "Refkeep", telemetry: Mapping[str, str] = SAMPLED) -> Iterator[Peer]:
-    """`refkeep dev` with one worker, its embedded Postgres on the same processor, traces at one in a hundred.
-
-    `telemetry`: other `OTEL_*` variables than that.
-    """
+def refkeep(folder: Path, name: str, telemetry: Mapping[str, str]) -> Iterator[Peer]:
+    """`refkeep dev` with one worker, its embedded Postgres on the same processor; `telemetry` are `OTEL_*` variables."""
     [port] = free_ports(1)
     home = folder / f"refkeep-{port}"
     (folder / "policies.toml").write_text(_POLICIES)

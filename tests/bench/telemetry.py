@@ -1,4 +1,4 @@
-"""Refkeep with other telemetry: none, exported, all of it exported, and to a collector that hangs.
+"""Refkeep whose telemetry a collector takes, and Refkeep with other telemetry: none, all of it, sent to one that hangs.
 
 Off is `OTEL_SDK_DISABLED=true`: no spans, no metrics. All of them write log lines, which nothing switches off.
 """
@@ -13,9 +13,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
-from tests.bench.peers import SAMPLED, Peer, refkeep
-from tests.bench.rows import EXPORTING, HANGING, SILENT, TRACING
+from tests.bench.peers import Peer, refkeep
+from tests.bench.rows import HANGING, REFKEEP, SILENT, TRACING
 from tests.otlp_receiver import hanging_receiver
+
+_SAMPLED = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
 
 
 def _silent(folder: Path) -> AbstractContextManager[Peer]:
@@ -25,7 +27,7 @@ def _silent(folder: Path) -> AbstractContextManager[Peer]:
 @contextlib.contextmanager
 def _exporting(folder: Path) -> Iterator[Peer]:
     """One trace in a hundred, and metrics."""
-    with _collector() as endpoint, refkeep(folder, EXPORTING, {**SAMPLED, **_to(endpoint)}) as peer:
+    with _collector() as endpoint, refkeep(folder, REFKEEP, {**_SAMPLED, **_to(endpoint)}) as peer:
         yield peer
 
 
@@ -44,7 +46,7 @@ def _hanging(folder: Path) -> Iterator[Peer]:
 
 VARIANTS: Final[Mapping[str, Callable[[Path], AbstractContextManager[Peer]]]] = {
     SILENT: _silent,
-    EXPORTING: _exporting,
+    REFKEEP: _exporting,
     TRACING: _tracing,
     HANGING: _hanging,
 }
