@@ -140,7 +140,7 @@ def seaweed(folder: Path) -> Iterator[Peer]:
 
 @contextlib.contextmanager
 def refkeep(folder: Path, name: str, telemetry: Mapping[str, str]) -> Iterator[Peer]:
-    """`refkeep dev` with one worker, its embedded Postgres on the same processor; `telemetry` are `OTEL_*` variables."""
+    """`refkeep dev` with one worker and its embedded Postgres on one processor; `telemetry` are `OTEL_*` variables."""
     [port] = free_ports(1)
     home = folder / f"refkeep-{port}"
     (folder / "policies.toml").write_text(_POLICIES)
