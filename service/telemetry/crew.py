@@ -63,9 +63,11 @@ def joined(service: str, size: int) -> Iterator[Crew]:
     with socket.socket(socket.AF_UNIX) as listener:
         number = next(number for number in count() if _could_take(listener, _address(service, number)))
         listener.listen(size)
-        yield Crew(service, size, number, listener)
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for the next one
+        try:
+            yield Crew(service, size, number, listener)
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for the next one
 
 
 def _address(service: str, number: int) -> str:

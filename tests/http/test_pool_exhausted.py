@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from service.adapters.postgres.locks import lock_of
@@ -90,6 +92,11 @@ async def test_whoever_comes_is_told_in_two_and_a_half_seconds_and_whoever_waits
         unknown = overhear(narrow.port, request(fresh.token, names, "list"))
         answers = dict(zip(asked, await asyncio.gather(*asked.values()), strict=True)) | {"new key": await unknown}
         assert time.monotonic() - began < 2 * LONGEST_S
+        metrics = (await asyncio.to_thread(httpx.get, f"{narrow.url}/metrics")).text
+    labels = 'db_client_connection_state="used",worker="0"'
+    assert f"db_client_connection_count{{{labels}}} {POOL_SIZE}.0\n" in metrics
+    [timeouts] = re.findall(r"^db_client_connection_timeouts_total\S* (\S+)$", metrics, re.MULTILINE)
+    assert float(timeouts) >= len(REQUESTS) / 2
     for kind, heard in answers.items():
         [answer] = heard.answers
         assert (kind, answer.status_code, answer.json()["code"]) == (kind, 503, "unavailable")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -15,6 +16,8 @@ from prometheus_client.samples import Sample
 from tests.otlp_receiver import otlp_receiver
 from tests.parts.postgres import PostgresServer
 from tests.parts.service import Yard
+
+pytestmark = pytest.mark.timeout(900)
 
 HASHES, UNKNOWN, AT_ONCE = 10_000, 200, 8
 METHODS = ("GET", "POST", "PROPFIND", "x" * 40)
