@@ -22,7 +22,7 @@ from tests.parts.service import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "alerts/refkeep.yaml"
-SCRAPE_S = 1
+SCRAPE_S = 2
 Labels = dict[str, str]
 
 
@@ -55,7 +55,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def running_prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
-    """Scrape these addresses by their job every second; the jobs are those of deploy/prometheus."""
+    """Scrape these addresses by their job every two seconds; the jobs are those of deploy/prometheus."""
     [port] = free_ports(1)
     (folder / "prometheus.yaml").write_text(_config(targets))
     command = [

@@ -7,10 +7,10 @@ histogram) and the Prometheus exporter behind it. Sampling, batches and limits a
 from __future__ import annotations
 
 import re
+from bisect import bisect_right, insort
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,11 +32,13 @@ def _in_prometheus(name: str) -> str:
     return name.replace(".", "_")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SpanMetrics(Collector):
-    """Counts all spans received so far, anew at each scrape."""
+    """Counts the spans that have been received until a scrape."""
 
     received: Received
+    _counted: int = 0
+    _taken: dict[tuple[str, ...], list[float]] = field(default_factory=dict)
 
     def collect(self) -> Iterator[Metric]:
         """The two metrics of the connector."""
@@ -47,19 +49,20 @@ class SpanMetrics(Collector):
         calls = CounterMetricFamily(f"{namespace}_calls", "Spans.", labels=labels)
         name = f"{namespace}_duration_{_UNITS[connector['histogram']['unit']]}"
         durations = HistogramMetricFamily(name, "How long they took.", labels=labels)
-        for values, taken in self._taken(dimensions).items():
+        self._count(dimensions)
+        for values, taken in self._taken.items():
             calls.add_metric(values, len(taken))
             durations.add_metric(values, buckets=_buckets(bounds, taken), sum_value=sum(taken))
         yield from (calls, durations)
 
-    def _taken(self, dimensions: list[str]) -> dict[tuple[str, ...], list[float]]:
-        """Milliseconds of each span by its labels; what a span has not is empty, which to Prometheus is absent."""
-        taken: dict[tuple[str, ...], list[float]] = {}
-        for span in [*self.received.spans]:
+    def _count(self, dimensions: list[str]) -> None:
+        """Note the milliseconds of new spans by their labels; what a span has not is empty: to Prometheus, absent."""
+        new = self.received.spans[self._counted :]
+        for span in new:
             facts = attributes(span.attributes) | self._own(span)
             values = tuple(facts.get(name, "") for name in dimensions)
-            taken.setdefault(values, []).append((span.end_time_unix_nano - span.start_time_unix_nano) / 1e6)
-        return taken
+            insort(self._taken.setdefault(values, []), (span.end_time_unix_nano - span.start_time_unix_nano) / 1e6)
+        self._counted += len(new)
 
     def _own(self, span: Span) -> dict[str, str]:
         code = Status.StatusCode.Name(span.status.code)
@@ -74,8 +77,8 @@ def _bound(text: str) -> float:
 
 
 def _buckets(bounds: list[float], taken: list[float]) -> list[tuple[str, float]]:
-    counts = [sum(low < each <= high for each in taken) for low, high in zip([-1.0, *bounds], bounds, strict=False)]
-    return [*zip(map(str, bounds), map(float, accumulate(counts)), strict=True), ("+Inf", float(len(taken)))]
+    """How many of the sorted times are no longer than each bound."""
+    return [*((str(bound), float(bisect_right(taken, bound))) for bound in bounds), ("+Inf", float(len(taken)))]
 
 
 @contextmanager

@@ -16,12 +16,14 @@ from tests.parts.postgres import PostgresServer
 from tests.parts.prometheus import Prometheus, running_prometheus
 from tests.parts.rooms import under_mount
 from tests.parts.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
-from tests.parts.service import Refkeep, Yard, eventually
+from tests.parts.service import Refkeep, Yard, eventually, is_ready
 from tests.parts.span_metrics import exposed
 
 ROUNDS = 2
 TARGETS = 3
-BRIEFLY = {"ORPHAN_RETENTION": "1s", "TRASH_RETENTION": "3s", "QUARANTINE": "100ms", "GC_INTERVAL": "500ms"}
+START_S = 180
+SERVE = ("serve", "--migrate")
+BRIEFLY = {"ORPHAN_RETENTION": "1s", "TRASH_RETENTION": "3s", "QUARANTINE": "100ms", "GC_INTERVAL": "1s"}
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +46,8 @@ def seen(postgres: PostgresServer, seaweed: Seaweed, tmp_path_factory: pytest.Te
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }
         with (
-            yard.running(WORKERS=WORKERS, POOL_SIZE=POOL_SIZE, **sent, **store, **BRIEFLY) as cloud,
-            yard.running(data_dir=small, under=under_mount(small / "blobs", "4m"), **sent) as cramped,
+            yard.launched(*SERVE, WORKERS=WORKERS, POOL_SIZE=POOL_SIZE, **sent, **store, **BRIEFLY) as cloud,
+            yard.launched(*SERVE, data_dir=small, under=under_mount(small / "blobs", "4m"), **sent) as cramped,
             running_prometheus(
                 folder,
                 {
@@ -54,6 +56,7 @@ def seen(postgres: PostgresServer, seaweed: Seaweed, tmp_path_factory: pytest.Te
                 },
             ) as prometheus,
         ):
+            eventually(lambda: is_ready(cloud) and is_ready(cramped), START_S)
             writer, operator = cloud.caller("read", "write"), cloud.bearer(cloud.key(None, "read", "operator"))
             stage = Stage(cloud, writer, operator, cable, bucket, cramped.caller("read", "write"))
             for _ in range(ROUNDS):

@@ -12,6 +12,8 @@ import yaml
 
 from tests.parts.prometheus import DEPLOY, RULES, Prometheus, promtool
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for all that happens
+
 DASHBOARDS = sorted((DEPLOY / "dashboards/json").glob("*.json"))
 ALERTS: list[dict[str, Any]] = [
     rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
@@ -67,6 +69,11 @@ def test_every_question_of_the_run_books_has_an_answer(seen: Prometheus) -> None
     questions = [line for block in blocks for line in block.splitlines()] + inline
     assert len(questions) > 15
     assert [question for question in questions if not seen.ask(question)] == []
+
+
+def test_what_is_not_there_has_no_answer(seen: Prometheus) -> None:
+    assert seen.ask('sum(rate(media_operation_duration_seconds_count{operation="never.heard.of"}[5m]))') == []
+    assert seen.ask("histogram_quantile(0.95, sum by (le) (rate(never_heard_of_bucket[5m])))") == []
 
 
 def test_prometheus_evaluates_every_rule(seen: Prometheus) -> None:

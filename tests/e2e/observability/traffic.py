@@ -59,7 +59,7 @@ def deliver(stage: Stage) -> None:
     stage.http.get(path, headers={"if-none-match": answers[0].headers["etag"]})
     stage.http.get(path, headers={"range": "bytes=0-9"})
     stage.http.get(f"/blobs/{'ab' * 32}")
-    large = fresh_text(24 * MIB)
+    large = fresh_text(12 * MIB)
     assert stage.writer.post(f"document/{uuid4()}/file", large).status_code == 201
     with connected(stage.cloud.port) as wire:
         wire.send(head("GET", f"/blobs/{sha256_of(large)}", bearer(stage.writer.token)))
@@ -81,7 +81,7 @@ def change(stage: Stage) -> None:
     document, writer = f"document/{uuid4()}", stage.writer
     refs = [writer.post(f"{document}/file", fresh_text()).json()["ref"] for _ in range(3)]
     writer.post(f"{document}/file", sha256_of(fresh_text()))
-    writer.put(f"book/{uuid4()}/cover/0", refs[0]["sha256"])
+    writer.put(f"book/{uuid4()}/cover/0", writer.upload(fresh_jpeg()))
     order = {"ref_ids": [ref["ref_id"] for ref in reversed(refs)]}
     stage.http.put(f"/refs/{document}/file/order", json=order, headers={"if-match": writer.version(document)})
     stage.http.post("/refs/batch", json={"operations": [{"op": "release", "ref_id": refs[2]["ref_id"]}]})
