@@ -30,12 +30,13 @@ from deploy.dashboards.promql import (
 )
 
 _ROUTES = 'http_route=~"/blobs/.sha256.|/media/.ref_id./file"'
+_NEEDS_BYTES = 'outcome=~"success|error|client_aborted"'
 _NOT_MODIFIED = 'outcome="not_modified"'
 
 
 def delivery() -> Dashboard:
     """What is served, how fast, and what was not served and why."""
-    asked_of_the_store = f"{STORAGE.rate(OPEN)} / {OPERATIONS.rate(DOWNLOAD, SENT)}"
+    asked_of_the_store = f"{STORAGE.rate(OPEN)} / {OPERATIONS.rate(DOWNLOAD, _NEEDS_BYTES)}"
     return page(
         "refkeep-delivery",
         "Refkeep: delivery",
@@ -80,12 +81,14 @@ def delivery() -> Dashboard:
                     "Time of an answer (from spans)",
                     "The same from spans, to a hundredth of a second: with exemplars that lead to a trace.",
                     MILLISECONDS,
-                    *(Query(SPANS.quantile(share, HANDLER, DOWNLOAD), f"{share:.0%}") for share in (0.5, 0.95, 0.99)),
+                    *(
+                        Query(SPANS.quantile(share, HANDLER, DOWNLOAD, SENT), f"{share:.0%}")
+                        for share in (0.5, 0.95, 0.99)
+                    ),
                 ),
                 lines(
                     "Answers that asked the store",
-                    "The share of sent pictures whose bytes were not in memory. Near 1 on a cold start, low for hot "
-                    "covers.",
+                    "The share of pictures whose bytes were not in memory. Near 1 on a cold start, low for hot covers.",
                     SHARE,
                     Query(asked_of_the_store, "store"),
                 ),

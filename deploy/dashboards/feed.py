@@ -40,13 +40,13 @@ def feed() -> Dashboard:
             "Who reads",
             [
                 lines(
-                    "Pages, waits and snapshots",
-                    "What consumers ask. Streams count when they end.",
+                    "Pages and waits",
+                    "What consumers ask, and what streams read for them.",
                     PER_SECOND,
                     Query(OPERATIONS.rate(_READING, by="operation"), "{{operation}}"),
                 ),
                 lines(
-                    "How they end (from spans)",
+                    "Pages, streams and snapshots, as they end (from spans)",
                     "`cursor_expired`: a consumer was away for longer than events are kept; it must begin with a "
                     "snapshot.",
                     PER_SECOND,

@@ -5,15 +5,20 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.dashboards.panels import PER_SECOND, SECONDS, SHARE, Query, Section, lines, page
-from deploy.dashboards.promql import DATABASE, OPERATIONS, SPANS, USE_CASE, or_none
+from deploy.dashboards.promql import DATABASE, HANDLER, OPERATIONS, SPANS, USE_CASE, or_none
 
-_CHANGES = 'operation=~"ref.(put|append|insert|attach|release|reorder|batch)|media.(update|release|restore|purge)"'
+_ASKED = 'operation=~"ref.(put|append|insert|attach|release|reorder|batch)|media.(update|release|restore|purge)"'
+"""What a request can ask for: the handler's operation, one span each."""
+_DECIDED = 'operation=~"ref.(attach|release|reorder|batch)|media.(update|release|restore|purge)"'
+"""Where it is decided: the innermost use case; a put with its bytes is an upload and an attach within `ref.put`."""
+_CHANGES = 'operation=~"ref.(put|attach|release|reorder|batch)|media.(update|release|restore|purge)"'
+_REJECTED = 'outcome="rejected"'
 _READS = 'operation=~"ref.(get|list)|media.(get|list)|blob.(meta|missing|why)"'
 
 
 def refs() -> Dashboard:
     """What services change and read, the decisions, and the refusals."""
-    refused = f"{or_none(OPERATIONS.rate(_CHANGES, _REJECTED))} / {OPERATIONS.rate(_CHANGES)}"
+    refused = f"{or_none(SPANS.rate(HANDLER, _ASKED, _REJECTED))} / {SPANS.rate(HANDLER, _ASKED)}"
     return page(
         "refkeep-refs",
         "Refkeep: refs and decisions",
@@ -22,27 +27,27 @@ def refs() -> Dashboard:
             "Changes",
             [
                 lines(
-                    "Changes by operation",
+                    "Changes by operation (from spans)",
                     "What services asked for, carried out or not.",
                     PER_SECOND,
-                    Query(OPERATIONS.rate(_CHANGES, by="operation"), "{{operation}}"),
+                    Query(SPANS.rate(HANDLER, _ASKED, by="operation"), "{{operation}}"),
                 ),
                 lines(
                     "Decisions (from spans)",
                     "Those of contracts/decisions.yaml. Many `noop`: a service says again and again what is so "
                     "already.",
                     PER_SECOND,
-                    Query(SPANS.rate(USE_CASE, _CHANGES, 'decision!=""', by="decision"), "{{decision}}"),
+                    Query(SPANS.rate(USE_CASE, _DECIDED, 'decision!=""', by="decision"), "{{decision}}"),
                 ),
                 lines(
                     "Refused or failed, by reason (from spans)",
                     "`version_conflict` and `precondition_required`: two who change the same list. `policy_unknown`: "
                     "a role that no policy names.",
                     PER_SECOND,
-                    Query(SPANS.rate(USE_CASE, _CHANGES, 'error_type!=""', by="error_type"), "{{error_type}}"),
+                    Query(SPANS.rate(HANDLER, _ASKED, 'error_type!=""', by="error_type"), "{{error_type}}"),
                 ),
                 lines(
-                    "Share that is refused",
+                    "Share that is refused (from spans)",
                     "A jump is a release of one of the callers.",
                     SHARE,
                     Query(refused, "rejected"),
@@ -82,6 +87,3 @@ def refs() -> Dashboard:
             ],
         ),
     )
-
-
-_REJECTED = 'outcome="rejected"'

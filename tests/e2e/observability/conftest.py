@@ -19,7 +19,8 @@ from tests.parts.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
 from tests.parts.service import Refkeep, Yard, eventually, is_ready
 from tests.parts.span_metrics import exposed
 
-ROUNDS = 2
+ROUNDS = WORKERS + 1
+"""So many that each thing happens twice to one worker at least: once for its series to begin, once for it to grow."""
 TARGETS = 3
 START_S = 180
 SERVE = ("serve", "--migrate")
@@ -28,7 +29,7 @@ BRIEFLY = {"ORPHAN_RETENTION": "1s", "TRASH_RETENTION": "3s", "QUARANTINE": "100
 
 @pytest.fixture(scope="session")
 def seen(postgres: PostgresServer, seaweed: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Prometheus, when all has happened twice: once for a series to begin, once for it to grow."""
+    """Prometheus, when all has happened."""
     folder = tmp_path_factory.mktemp("observability")
     bucket = anyio.run(emptied_bucket, seaweed)
     yard, small = Yard(folder, postgres), folder / "small"
@@ -57,7 +58,7 @@ def seen(postgres: PostgresServer, seaweed: Seaweed, tmp_path_factory: pytest.Te
             ) as prometheus,
         ):
             eventually(lambda: is_ready(cloud) and is_ready(cramped), START_S)
-            writer, operator = cloud.caller("read", "write"), cloud.bearer(cloud.key(None, "read", "operator"))
+            writer, operator = cloud.caller("read", "write", "admin"), cloud.bearer(cloud.key(None, "read", "operator"))
             stage = Stage(cloud, writer, operator, cable, bucket, cramped.caller("read", "write"))
             for _ in range(ROUNDS):
                 play(stage)
