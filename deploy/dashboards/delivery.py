@@ -29,7 +29,7 @@ from deploy.dashboards.promql import (
     summed,
 )
 
-_ROUTES = 'http_route=~"/blobs/.sha256.|/media/.ref_id./file"'
+_ROUTES = 'http_request_method=~"GET|HEAD", http_route=~"/blobs/.sha256.|/media/.ref_id./file"'
 _NEEDS_BYTES = 'outcome=~"success|error|client_aborted"'
 _NOT_MODIFIED = 'outcome="not_modified"'
 
