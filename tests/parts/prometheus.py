@@ -22,7 +22,7 @@ from tests.parts.service import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "alerts/refkeep.yaml"
-SCRAPE_S = 2
+SCRAPE_S = 5
 Labels = dict[str, str]
 
 
@@ -52,10 +52,14 @@ class Prometheus:
         groups = httpx.get(f"{self.url}/api/v1/rules", timeout=10).json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
+    def alerts(self, state: str) -> set[str]:
+        """The names of those that are in this state: inactive, pending or firing."""
+        return {rule["name"] for rule in self.rules() if rule["state"] == state}
+
 
 @contextlib.contextmanager
 def running_prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
-    """Scrape these addresses by their job every two seconds; the jobs are those of deploy/prometheus."""
+    """Scrape these addresses by their job every five seconds; the jobs are those of deploy/prometheus."""
     [port] = free_ports(1)
     (folder / "prometheus.yaml").write_text(_config(targets))
     command = [
@@ -97,6 +101,6 @@ def _is_ready(url: str) -> bool:
 def promtool(*words: str) -> str:
     """What promtool says of the files, which must please it."""
     command = [program("promtool"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
