@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup run test e2e soak mutants chaos growth bench check openapi contracts release lock clean
+.PHONY: help setup run test e2e soak mutants chaos growth bench check openapi contracts dashboards release lock clean
 
 # The first of these that is new enough; `make setup PYTHON=/path/to/python` names another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 LOCK := $(COMPILE) pyproject.toml --extra video
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.run ## build .venv with .venv/bin/refkeep, from hashed requirements
 
@@ -27,10 +27,10 @@ test: .venv/.dev ## set up and run every test on all cores, on a real PostgreSQL
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report=)
 	@$(if $(ARGS),,$(BIN)/coverage report --include='service/domain/*,service/application/*' --fail-under=100)
 
-e2e: .venv/.e2e ## callers through outages, in a browser, long runs, behind caches (Debian's nginx, Varnish, Chromium; says so)
-	@missing=; for each in nginx varnishd chromium; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
+e2e: .venv/.e2e ## callers through outages, in a browser, long runs, behind caches, seen by Prometheus (Debian's packages; says which)
+	@missing=; for each in nginx varnishd chromium prometheus; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
 	test -z "$$missing" || { echo "make e2e needs what is not installed: apt-get install$$missing" >&2; exit 1; }
-	@$(BIN)/python -m pytest -o faulthandler_timeout=3600 tests/e2e/cdn tests/e2e/links tests/e2e/long tests/e2e/consumers tests/e2e/browser $(ARGS)
+	@$(BIN)/python -m pytest -o faulthandler_timeout=3600 tests/e2e/cdn tests/e2e/links tests/e2e/long tests/e2e/consumers tests/e2e/browser tests/e2e/observability $(ARGS)
 
 soak: .venv/.dev ## tell stories of other seeds against the model for MINUTES=10, on both stores
 	@$(BIN)/python -m tests.machine $(or $(MINUTES),10) $(ARGS)
@@ -70,12 +70,16 @@ check-openapi:
 
 check-contracts:
 	@$(BIN)/python -m tests.promises check
+	@$(BIN)/python -m deploy.dashboards check
 
 openapi: .venv/.run ## write openapi.yaml anew from the code
 	@$(BIN)/refkeep openapi > .openapi.yaml.new && mv .openapi.yaml.new openapi.yaml
 
 contracts: .venv/.dev ## write anew what of contracts/ the code says
 	@$(BIN)/python -m tests.promises write
+
+dashboards: .venv/.dev ## write deploy/dashboards/json anew from the code beside it
+	@$(BIN)/python -m deploy.dashboards write
 
 release: .venv/.dev ## cut a release of contracts/: what stands there is what the next change is compared with
 	@$(BIN)/python -m tests.promises release
@@ -87,7 +91,7 @@ lock: .venv/.dev ## write requirements/ anew from pyproject.toml (ARGS=--upgrade
 
 clean: ## remove .venv and caches; the data in .refkeep stays
 	@rm -rf .venv build dist ./*.egg-info contracts/client/src/*.egg-info contracts/client/build .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	@find service tests contracts -name __pycache__ -prune -exec rm -rf {} +
+	@find service deploy tests contracts -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps: each step runs again only when what it depends on has changed.
 

@@ -121,7 +121,7 @@ def program(name: str) -> str:
     """Where a program of Debian is; servers are not on everyone's path."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
-        message = f"{name} is not installed: apt-get install nginx varnish"
+        message = f"{name} is not installed: apt-get install nginx varnish prometheus"
         raise RuntimeError(message)
     return found
 
