@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "serve": _Entry("serving:serve", "Serve HTTP until SIGTERM or Ctrl-C."),
     "dev": _Entry("serving:dev", "Serve with everything embedded, and a key to try."),
     "migrate": _Entry("serving:migrate", "Bring the schema up to date."),
+    "doctor": _Entry("doctor:doctor", "Say what is wrong with a deployment, and what to do about it."),
     "keys": _Entry("keys:keys", "API keys: make them, see them, end them."),
     "workspaces": _Entry("keys:workspaces", "Workspaces: the tenants, their quotas and what they use."),
     "policies": _Entry("policies:policies", "Policies: what each (entity type, role) accepts."),
