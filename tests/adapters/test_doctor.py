@@ -144,6 +144,8 @@ def test_everything_that_is_broken_at_once_is_named(tmp_path: Path) -> None:
     assert done.status == 1
     assert faults == {"settings", "data-dir", "port", "policies", "database"}
     assert len(found["settings"]) == 4
+    [(_, says, do)] = found["port"]
+    assert ("Address already in use" in says, "ss -ltnp" in do) == (True, True)
     assert {found[check][0][0] for check in ("schema", "clock", "store", "sentinel")} == {"unknown"}
     assert found["telemetry"][0][0] == "warning"
     assert "swordfish" not in done.stdout
@@ -189,11 +191,6 @@ def test_what_contradicts_itself_or_is_hardly_meant_is_named(
     check: str, says: str, verdict: str, settings: dict[str, str]
 ) -> None:
     named(check, says, "", "settings", verdict=verdict, **settings)
-
-
-def test_a_port_that_another_program_has_is_named(tmp_path: Path) -> None:
-    with taken_port() as port:
-        named("port", "Address already in use", "ss -ltnp", "port", PORT=port)
 
 
 def test_a_bad_policy_file_is_named_with_its_line_and_so_is_a_type_that_nothing_has(tmp_path: Path) -> None:
