@@ -75,8 +75,9 @@ check-contracts:
 openapi: .venv/.run ## write openapi.yaml anew from the code
 	@$(BIN)/refkeep openapi > .openapi.yaml.new && mv .openapi.yaml.new openapi.yaml
 
-contracts: .venv/.dev ## write anew what of contracts/ the code says
+contracts: .venv/.dev ## write anew what of contracts/ and docs/cli.md the code says
 	@$(BIN)/python -m tests.promises write
+	@$(BIN)/python -m tests.cli_page > .cli.md.new && mv .cli.md.new docs/cli.md
 
 dashboards: .venv/.dev ## write deploy/dashboards/json anew from the code beside it
 	@$(BIN)/python -m deploy.dashboards write

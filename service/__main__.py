@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import click
 
+
+class _Entry(NamedTuple):
+    """Where a command is, and what the list of commands says of it."""
+
+    place: str
+    does: str
+
+
 _COMMANDS: Final = {
-    "serve": "service.commands.serving:serve",
-    "dev": "service.commands.serving:dev",
-    "migrate": "service.commands.serving:migrate",
-    "keys": "service.commands.keys:keys",
-    "workspaces": "service.commands.keys:workspaces",
-    "policies": "service.commands.policies:policies",
-    "gc": "service.commands.collection:gc",
-    "events": "service.commands.events:events",
-    "fsck": "service.commands.repair:fsck",
-    "scrub": "service.commands.repair:scrub",
-    "import": "service.commands.imports:imports",
-    "openapi": "service.commands.openapi:openapi",
+    "serve": _Entry("serving:serve", "Serve HTTP until SIGTERM or Ctrl-C."),
+    "dev": _Entry("serving:dev", "Serve with everything embedded, and a key to try."),
+    "migrate": _Entry("serving:migrate", "Bring the schema up to date."),
+    "doctor": _Entry("doctor:doctor", "Say what is wrong with a deployment, and what to do about it."),
+    "keys": _Entry("keys:keys", "API keys: make them, see them, end them."),
+    "workspaces": _Entry("keys:workspaces", "Workspaces: the tenants, their quotas and what they use."),
+    "policies": _Entry("policies:policies", "Policies: what each (entity type, role) accepts."),
+    "gc": _Entry("collection:gc", "Collection: what nothing refers to goes, after a while."),
+    "events": _Entry("events:events", "The event log: every decision that was taken."),
+    "fsck": _Entry("repair:fsck", "Hold the database and the store against each other."),
+    "scrub": _Entry("repair:scrub", "Read what lies in the store, and mark what was damaged."),
+    "import": _Entry("imports:imports", "Imports: refs of what another system has."),
+    "openapi": _Entry("openapi:openapi", "Print the OpenAPI document."),
 }
 
 
@@ -33,20 +41,37 @@ class _Lazy(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
-        command = getattr(import_module(module), name)
+        module, _, name = _COMMANDS[cmd_name].place.partition(":")
+        command = getattr(import_module(f"service.commands.{module}"), name)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{_COMMANDS[cmd_name]} is no command")
+            raise TypeError(f"{_COMMANDS[cmd_name].place} is no command")
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - see click
+        """The list, without an import of any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.does) for name, entry in _COMMANDS.items()])
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Group`; whatever happens, a script can tell the ends apart."""
+        from service.commands.ending import told_apart
+
+        with told_apart():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 done, 1 a fault, 2 a wrong option or setting; a command's help names its others.",
+)
 @click.version_option(package_name="refkeep", prog_name="refkeep")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Refkeep keeps media for as long as something refers to it."""
-    from service.telemetry.logs import configure_logs
+    from service.commands.logs import defer_logs
 
-    configure_logs("console", "warning", sys.stderr.buffer)
+    ctx.obj = defer_logs
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         storage = create_storage(settings)
         await storage.aopen()
         stack.push_async_callback(storage.aclose)
-        await storage.sweep_abandoned()
+        if not settings.read_only:
+            await storage.sweep_abandoned()
         prober = VipsProber()
         stack.push_async_callback(prober.aclose)
         await prober.warm()

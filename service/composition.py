@@ -118,7 +118,7 @@ def create_storage(settings: Settings) -> Store:
     """The configured store, not yet open."""
     if settings.storage == "s3" and settings.s3_bucket is not None:
         return _s3_storage(settings, settings.s3_bucket)
-    return FilesystemStorage(settings.data_dir / "blobs")
+    return FilesystemStorage(settings.data_dir / "blobs", read_only=settings.read_only)
 
 
 def file_check(settings: Settings) -> Callable[[Path], bool]:

@@ -112,15 +112,35 @@ _READERS: Mapping[str, _Reader] = {
 }
 
 
+class Survey(NamedTuple):
+    """Settings as far as they can be read, with defaults for the rest, and by name what is wrong, in sentences."""
+
+    settings: Settings
+    mistakes: Mapping[str, str]
+
+
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings from `environ`; raise `SettingsError` for an unknown name, a bad value or a missing one."""
-    given = {name: text for name, text in environ.items() if name.startswith(PREFIX)}
-    values: dict[str, Any] = {_field(name): _value(name, text.strip()) for name, text in sorted(given.items())}
-    settings = Settings(**values)
-    if settings.storage == "s3" and settings.s3_bucket is None:
-        message = f"{PREFIX}STORAGE is s3, but {PREFIX}S3_BUCKET is not set."
-        raise SettingsError(message)
+    settings, mistakes = survey_settings(environ)
+    for sentence in mistakes.values():
+        raise SettingsError(sentence)
     return settings
+
+
+def survey_settings(environ: Mapping[str, str]) -> Survey:
+    """Read all that can be read, for whoever wants to know of every mistake."""
+    values: dict[str, Any] = {}
+    mistakes: dict[str, str] = {}
+    for name, text in sorted(environ.items()):
+        if name.startswith(PREFIX):
+            try:
+                values[_field(name)] = _value(name, text.strip())
+            except SettingsError as error:
+                mistakes[name] = str(error)
+    settings, bucket = Settings(**values), f"{PREFIX}S3_BUCKET"
+    if settings.storage == "s3" and settings.s3_bucket is None and bucket not in mistakes:
+        mistakes[bucket] = f"{PREFIX}STORAGE is s3, but {bucket} is not set."
+    return Survey(settings, mistakes)
 
 
 def _field(name: str) -> str:

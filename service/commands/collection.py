@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import click
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from service.commands.form import Exit, Group
 from service.commands.options import PERCENT
 from service.commands.output import (
+    amount_of_bytes,
     json_option,
     plain_errors,
     print_json,
@@ -24,15 +21,13 @@ from service.commands.output import (
     settings_of_environment,
 )
 from service.commands.postgres import reachable_postgres
+from service.commands.progress import progress
 
 if TYPE_CHECKING:
     from service.application.collect import Collect, Collected
     from service.ports.collection import Amount, Backlog, Collection, Plan
 
 T = TypeVar("T")
-
-TOO_MUCH = 3
-"""The exit status of a run that would have deleted more than it was allowed to."""
 
 _STEPS = {
     "purge": "refs whose time in the trash is over",
@@ -53,12 +48,12 @@ class _Desk:
     collection: Collection
 
 
-@click.group()
+@click.group(cls=Group)
 def gc() -> None:
     """Collection: what nothing refers to goes, after a while. The service does this by itself."""
 
 
-@gc.command("plan")
+@gc.command("plan", examples=("refkeep gc plan", "refkeep gc plan --json | jq .percent"))
 @json_option
 @plain_errors
 def show_plan(as_json: bool) -> None:
@@ -66,7 +61,7 @@ def show_plan(as_json: bool) -> None:
     _print_plan(_run(lambda desk: desk.collection.plan()), as_json=as_json)
 
 
-@gc.command("status")
+@gc.command("status", examples=("refkeep gc status", "refkeep gc status --json | jq -r .store"))
 @json_option
 @plain_errors
 def show_status(as_json: bool) -> None:
@@ -83,7 +78,12 @@ def show_status(as_json: bool) -> None:
         print_table(["what", "value"], list(document.items()))
 
 
-@gc.command("run")
+@gc.command(
+    "run",
+    examples=("refkeep gc run --dry-run", "refkeep gc run --max-delete-percent 5"),
+    statuses={Exit.REFUSED: "it would delete more than --max-delete-percent; nothing was done"},
+    writes=True,
+)
 @click.option("--dry-run", is_flag=True, help="The same as `refkeep gc plan`.")
 @click.option(
     "--max-delete-percent",
@@ -95,11 +95,7 @@ def show_status(as_json: bool) -> None:
 @json_option
 @plain_errors
 def run(dry_run: bool, max_delete_percent: float, as_json: bool) -> None:
-    """Collect what is due until nothing is left; safe beside the service and beside other runs.
-
-    \b
-    Exit status: 0 done, 1 a fault (run it again), 2 a wrong option, 3 --max-delete-percent, 5 READ_ONLY.
-    """
+    """Collect what is due until nothing is left; safe beside the service and beside other runs."""
     if dry_run:
         _print_plan(_run(lambda desk: desk.collection.plan()), as_json=as_json)
         return
@@ -115,25 +111,19 @@ async def _collect_all(desk: _Desk, max_delete_percent: float) -> list[Collected
             f"more than {max_delete_percent:g} %. See `refkeep gc plan`.",
             err=True,
         )
-        raise SystemExit(TOO_MUCH)
+        raise SystemExit(Exit.REFUSED)
     rounds: list[Collected] = []
-    with _progress() as progress:
-        total = plan.release.count + plan.condemn.count + plan.delete.count
-        task = progress.add_task("Collecting", total=total)
+    total = plan.release.count + plan.condemn.count + plan.delete.count
+    with progress("Collecting", total, "items") as tell:
         while not rounds or rounds[-1].more:
             rounds.append(await desk.collect())
-            progress.update(task, completed=min(total, sum(_done(collected) for collected in rounds)))
-        progress.update(task, completed=total)
+            tell(min(total, sum(_done(collected) for collected in rounds)))
+        tell(total)
     return rounds
 
 
 def _done(collected: Collected) -> int:
     return collected.reviewed.released.count + collected.reviewed.condemned.count + collected.deleted.count
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 async def _doubt(desk: _Desk) -> str | None:
@@ -148,6 +138,8 @@ async def _doubt(desk: _Desk) -> str | None:
 
 
 def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:
+    import asyncio
+
     async def at_desk(url: str) -> T:
         async with _open_desk(url) as desk:
             return await work(desk)
@@ -178,7 +170,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         documents = {name: {"count": amount.count, "bytes": amount.bytes} for name, amount in amounts.items()}
         print_json({**documents, "percent": round(plan.percent, 3)})
         return
-    rows = [[name, amounts[name].count, decimal(amounts[name].bytes), _STEPS[name]] for name in _STEPS]
+    rows = [[name, amounts[name].count, amount_of_bytes(amounts[name].bytes), _STEPS[name]] for name in _STEPS]
     print_table(["step", "count", "bytes", "of"], rows)
 
 
@@ -196,7 +188,7 @@ def _print_run(rounds: list[Collected], *, as_json: bool) -> None:
         documents = {name: {"count": amount.count, "bytes": amount.bytes} for name, amount in done.items()}
         print_json({"purged": purged, **documents, "busy": busy, "rounds": len(rounds)})
         return
-    rows = [[name, each.count, decimal(each.bytes)] for name, each in done.items()]
+    rows = [[name, each.count, amount_of_bytes(each.bytes)] for name, each in done.items()]
     print_table(["what", "count", "bytes"], [["purged", purged, ""], *rows])
     if busy:
         click.echo(f"{busy} left for later: others work on them.", err=True)

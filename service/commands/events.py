@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from service.commands.form import Exit, Group
 from service.commands.output import (
     json_option,
     plain_errors,
     print_json,
     print_table,
     refuse_read_only,
-    settings_of_environment,
     visible,
 )
-from service.commands.postgres import reachable_postgres
+from service.commands.postgres import with_database
+from service.commands.progress import progress
 
 if TYPE_CHECKING:
     from service.adapters.postgres.database import Database
@@ -31,21 +28,23 @@ if TYPE_CHECKING:
     from service.ports.archive import Extent
     from service.ports.feed import EventFilter, Lag, LoggedEvent
 
-T = TypeVar("T")
-
-DIFFERENT = 3
-"""The exit status of a verification that found something."""
 
 _POLL_S = 0.5
 _CURSOR = re.compile(r"[0-9a-f]+-[0-9a-f]+-[0-9a-f]+")
 
 
-@click.group()
+@click.group(cls=Group)
 def events() -> None:
     """The event log: every decision that was taken."""
 
 
-@events.command("tail")
+@events.command(
+    "tail",
+    examples=(
+        "refkeep events tail --follow --entity book/42",
+        "refkeep events tail --workspace acme --lines 1000 --json | jq -r .type",
+    ),
+)
 @click.option("--workspace", help="Only events of this workspace; without it those of all, and of operators.")
 @click.option("--after", metavar="CURSOR", help="From there on; without it the last --lines events.")
 @click.option("--lines", type=click.IntRange(0), default=20, show_default=True, help="How many to begin with.")
@@ -58,6 +57,8 @@ def events() -> None:
 @plain_errors
 def tail(workspace: str | None, after: str | None, lines: int, follow: bool, as_json: bool, **wanted: object) -> None:
     """Print events in their order, those of operators too."""
+    import asyncio
+
     from service.adapters.postgres.feed import PostgresFeed
 
     narrowed = _filter(wanted)
@@ -76,22 +77,20 @@ def tail(workspace: str | None, after: str | None, lines: int, follow: bool, as_
                 sys.stdout.flush()
                 await asyncio.sleep(_POLL_S)
 
-    try:
-        _run(work)
-    except KeyboardInterrupt:
-        click.echo(err=True)
+    with_database(work, 2)
 
 
-@events.command("verify")
+@events.command(
+    "verify",
+    examples=("refkeep events verify", "refkeep events verify --json | jq .differences"),
+    statuses={Exit.DONE: "log and tables agree", Exit.REFUSED: "they differ"},
+)
 @json_option
 @plain_errors
 def verify(as_json: bool) -> None:
     """Fold the log and compare with the tables, in one snapshot of a system that goes on living.
 
     Entities with their versions and refs, holdings, holds, tombstones. Memory stays small; Postgres may sort on disk.
-
-    \b
-    Exit status: 0 log and tables agree, 1 a fault (run it again), 2 a wrong option, 3 they differ.
     """
     from service.adapters.postgres.archive import PostgresArchive
     from service.application.verify_log import VerifyLog
@@ -102,31 +101,32 @@ def verify(as_json: bool) -> None:
 
     async def work(database: Database) -> None:
         nonlocal told
-        with _progress() as progress:
-            task = progress.add_task("Folding")
+        with progress("Folding", None, "unknown") as tell:
             async for finding in VerifyLog(PostgresArchive(database))():
                 told += finding.events
                 counts[finding.what] = counts.get(finding.what, 0) + 1
                 differences.extend(_difference(finding))
-                progress.update(task, description=f"Folding: {told} events")
+                tell(told, f"Folding: {told} events")
 
-    _run(work)
+    with_database(work, 2)
     _print_verdict(counts, differences, told, as_json=as_json)
     if differences:
-        raise SystemExit(DIFFERENT)
+        raise SystemExit(Exit.REFUSED)
 
 
-@events.command("replay")
+@events.command(
+    "replay",
+    examples=(
+        "refkeep events replay --workspace acme --entity book/42 --until 2026-01-02T03:04:05Z",
+        "refkeep events replay --workspace acme > acme.ndjson",
+    ),
+)
 @click.option("--workspace", help="Only this workspace.")
 @click.option("--entity", metavar="TYPE/ID", help="Only this entity.")
 @click.option("--until", metavar="CURSOR|TIME", help="As it was then; a time is RFC 3339.")
 @plain_errors
 def replay(workspace: str | None, entity: str | None, until: str | None) -> None:
-    """Rebuild what was there, from the log alone, as lines of JSON: entities with their refs, then holdings.
-
-    What did book 42 look like then? `refkeep events replay --workspace demo --entity book/42 --until
-    2026-01-02T03:04:05Z`
-    """
+    """Rebuild what was there, from the log alone, as lines of JSON: entities with their refs, then holdings."""
     import msgspec
 
     from service.adapters.postgres.archive import PostgresArchive
@@ -141,10 +141,14 @@ def replay(workspace: str | None, entity: str | None, until: str | None) -> None
         async for replayed in ReplayLog(PostgresArchive(database))(scope):
             click.echo(msgspec.json.encode(replayed_document(replayed)))
 
-    _run(work)
+    with_database(work, 2)
 
 
-@events.command("drop")
+@events.command(
+    "drop",
+    examples=("refkeep events drop --before 365d --dry-run", "refkeep events drop --before 2026-01-01T00:00:00Z"),
+    writes=True,
+)
 @click.option(
     "--before", required=True, metavar="CURSOR|TIME|AGE", help="Up to a cursor, or older than a time or an age (90d)."
 )
@@ -170,21 +174,20 @@ def drop(before: str, dry_run: bool, batch: int, as_json: bool) -> None:
         if dry_run:
             return total, None
         done = 0
-        with _progress() as progress:
-            task = progress.add_task("Dropping")
+        with progress("Dropping", total, "items") as tell:
             async for dropped in DropEvents(checkpoints)(place, batch):
                 done, until = done + dropped.events, dropped.until or until
-                progress.update(task, description=f"Dropping: {done} of {total} events")
+                tell(done)
         return done, until
 
-    count, until = _run(work)
+    count, until = with_database(work, 2)
     if as_json:
         print_json({"dry_run": dry_run, "events": count, "until": until})
     else:
         print_table(["what", "value"], [["would drop" if dry_run else "dropped", count], ["until", until]])
 
 
-@events.command("status")
+@events.command("status", examples=("refkeep events status", "refkeep events status --json | jq .lag_seconds"))
 @json_option
 @plain_errors
 def status(as_json: bool) -> None:
@@ -195,31 +198,12 @@ def status(as_json: bool) -> None:
     async def work(database: Database) -> tuple[Extent, Lag]:
         return await PostgresCheckpoints(database).extent(), await PostgresFeed(database).lag()
 
-    extent, lag = _run(work)
+    extent, lag = with_database(work, 2)
     document = _status_document(extent, lag)
     if as_json:
         print_json(document)
     else:
         print_table(["what", "value"], list(document.items()))
-
-
-def _run(work: Callable[[Database], Awaitable[T]]) -> T:
-    from service.adapters.postgres.opening import open_database
-
-    async def with_database(url: str) -> T:
-        database = await open_database({"dsn": url}, 2)
-        try:
-            return await work(database)
-        finally:
-            await database.aclose()
-
-    with reachable_postgres(settings_of_environment()) as url:
-        return asyncio.run(with_database(url))
-
-
-def _progress() -> Progress:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def _filter(wanted: dict[str, object]) -> EventFilter:

@@ -15,10 +15,10 @@ from typing import IO, TYPE_CHECKING, Self
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from service.application.import_entity import RowResult
 
 COLUMNS = (
@@ -164,7 +164,9 @@ class RowProgress:
 
 
 def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    return Progress(*columns, console=Console(stderr=True))
+    from rich import progress
+    from rich.console import Console
+
+    amount = progress.BarColumn(), progress.MofNCompleteColumn()
+    time = progress.TimeElapsedColumn(), progress.TimeRemainingColumn()
+    return progress.Progress(progress.TextColumn("{task.description}"), *amount, *time, console=Console(stderr=True))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from service.commands.form import Exit, Group
 from service.commands.import_manifest import Manifest, folder_of, read_manifest
 from service.commands.import_report import Report, RowProgress
 from service.commands.options import DURATION
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NOT_WELL = 4
-"""The exit status of a run of which something failed, or of a roll-back that left something."""
 _SHOWN = 50
 _MEANING = {
     "imported": "refs that were made",
@@ -46,7 +45,7 @@ _MEANING = {
 }
 
 
-class _WithDefault(click.Group):
+class _WithDefault(Group):
     """`refkeep import FILE` is `refkeep import run FILE`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -58,17 +57,21 @@ class _WithDefault(click.Group):
 
 @click.group(name="import", cls=_WithDefault)
 def imports() -> None:
-    """Imports: `refkeep import MANIFEST` makes refs of what another system has; docs/import.md says how.
-
-    \b
-    Examples:
-      refkeep import markers.csv --dry-run
-      refkeep import markers.csv --allow-host images.example.org --report markers.report.csv
-      refkeep import rollback 0199c1f2-7c4e-7a51-b3a8-5e0f6d1c2b3a
-    """
+    """Imports: `refkeep import MANIFEST` makes refs of what another system has; docs/import.md says how."""
 
 
-@imports.command("run")
+@imports.command(
+    "run",
+    examples=(
+        "refkeep import markers.csv --dry-run",
+        "refkeep import markers.csv --allow-host images.example.org --report markers.report.csv",
+    ),
+    statuses={
+        Exit.USAGE: "a wrong option or setting, or a manifest that cannot be read",
+        Exit.NOT_WELL: "rows failed: see the report",
+    },
+    writes=True,
+)
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what would happen; write nothing, fetch nothing.")
 @click.option("--fetch", is_flag=True, help="With --dry-run: get the bytes, judge them, and drop them.")
@@ -91,10 +94,6 @@ def run(**options: Any) -> None:
     """Make refs of the rows of MANIFEST: CSV with a header, or NDJSON; - is standard input.
 
     Given again after a crash, it goes on where it was. What somebody wrote through the API stays as it is.
-
-    \b
-    Exit status: 0 done, 1 a fault (run it again), 2 a wrong option or a manifest that cannot be read,
-    4 rows failed: see the report, 5 READ_ONLY.
     """
     effort, sources = _effort(options), _sources(options)
     with (
@@ -106,22 +105,25 @@ def run(**options: Any) -> None:
     if report.fault is not None:
         raise click.ClickException(f"The report is not whole: {report.fault.strerror}.")
     if any(verdict.value == "failed" for verdict in counts):
-        raise SystemExit(NOT_WELL)
+        raise SystemExit(Exit.NOT_WELL)
 
 
-@imports.command("rollback")
+@imports.command(
+    "rollback",
+    examples=(
+        "refkeep import rollback 0199c1f2-7c4e-7a51-b3a8-5e0f6d1c2b3a --dry-run",
+        "refkeep import rollback 0199c1f2-7c4e-7a51-b3a8-5e0f6d1c2b3a",
+    ),
+    statuses={Exit.DONE: "nothing of the run is left", Exit.NOT_WELL: "something was left: see the report"},
+    writes=True,
+)
 @click.argument("run_id", metavar="RUN")
 @click.option("--dry-run", is_flag=True, help="Say what would be released; write nothing.")
 @click.option("--jobs", type=click.IntRange(1, 32), default=8, show_default=True, help="Entities at a time.")
 @json_option
 @plain_errors
 def rollback(run_id: str, dry_run: bool, jobs: int, as_json: bool) -> None:
-    """Release what RUN imported and nobody has touched since; say what is left. The trash keeps it for a while.
-
-    \b
-    Exit status: 0 nothing of the run is left, 1 a fault (run it again; or no such run), 2 a wrong option,
-    4 something was left, 5 READ_ONLY.
-    """
+    """Release what RUN imported and nobody has touched since; say what is left. The trash keeps it for a while."""
     if not dry_run:
         refuse_read_only()
     plans: list[tuple[EntityKey, RollBackPlan]] = []
@@ -133,10 +135,10 @@ def rollback(run_id: str, dry_run: bool, jobs: int, as_json: bool) -> None:
     _run(jobs, _no_sources(), roll_back)
     _print_roll_back(run_id, plans, as_json=as_json)
     if any(plan.left for _, plan in plans):
-        raise SystemExit(NOT_WELL)
+        raise SystemExit(Exit.NOT_WELL)
 
 
-@imports.command("list")
+@imports.command("list", examples=("refkeep import list", "refkeep import list --json | jq -r '.[0].run'"))
 @json_option
 @plain_errors
 def list_runs(as_json: bool) -> None:
@@ -149,7 +151,7 @@ def list_runs(as_json: bool) -> None:
         print_table(columns, [[document[name] for name in columns] for document in documents])
 
 
-@imports.command("status")
+@imports.command("status", examples=("refkeep import status 0199c1f2-7c4e-7a51-b3a8-5e0f6d1c2b3a --json",))
 @click.argument("run_id", metavar="RUN")
 @json_option
 @plain_errors

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import TypeVar
 
 import click
 
-from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
-from service.adapters.postgres.database import Database
-from service.adapters.postgres.opening import open_database
-from service.adapters.postgres.space import PostgresSpace
+from service.commands.form import Exit, Group
 from service.commands.output import (
     json_option,
     plain_errors,
     print_json,
     print_table,
     refuse_read_only,
-    settings_of_environment,
     visible,
 )
-from service.commands.postgres import reachable_postgres
-from service.domain.credentials import new_credentials
+from service.commands.postgres import with_database
 from service.ports.access import ApiKey, Scope, Workspace
-from service.schemas.events import rfc3339
-
-T = TypeVar("T")
 
 _SLUG_HELP = "lower-case letters, digits and dashes"
-
-
-def _run(work: Callable[[Database], Awaitable[T]]) -> T:
-    async def with_database(url: str) -> T:
-        database = await open_database({"dsn": url}, 1)
-        try:
-            return await work(database)
-        finally:
-            await database.aclose()
-
-    with reachable_postgres(settings_of_environment()) as url:
-        return asyncio.run(with_database(url))
 
 
 def _check_slug(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -51,12 +28,19 @@ def _check_slug(_: click.Context, __: click.Parameter, value: str | None) -> str
     return value
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """API keys: make them, see them, end them."""
 
 
-@keys.command("create")
+@keys.command(
+    "create",
+    examples=(
+        "refkeep keys create --name library --workspace acme --scope read --scope write",
+        "KEY=$(refkeep keys create --name operations --all-workspaces --scope operator)",
+    ),
+    writes=True,
+)
 @click.option("--name", required=True, help="Whose key this is, for people.")
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice([scope.value for scope in Scope]), help="Repeatable."
@@ -66,12 +50,10 @@ def keys() -> None:
 @json_option
 @plain_errors
 def create_key(name: str, scopes: tuple[str, ...], workspace: str | None, all_workspaces: bool, as_json: bool) -> None:
-    """Make a key and print it, once: only its hash is kept.
+    """Make a key and print it, once: only its hash is kept. Without --scope it may read and write."""
+    from service.adapters.postgres.access import PostgresKeys
+    from service.domain.credentials import new_credentials
 
-    \b
-    Example:
-      refkeep keys create --name library --workspace acme --scope read --scope write
-    """
     if (workspace is None) != all_workspaces:
         raise click.UsageError("Say either --workspace SLUG or --all-workspaces.")
     if Scope.OPERATOR.value in scopes and not all_workspaces:
@@ -79,7 +61,7 @@ def create_key(name: str, scopes: tuple[str, ...], workspace: str | None, all_wo
     granted = frozenset(Scope(scope) for scope in scopes) or frozenset({Scope.READ, Scope.WRITE})
     refuse_read_only()
     credentials = new_credentials()
-    _run(
+    with_database(
         lambda database: PostgresKeys(database).add(
             ApiKey(credentials.id, credentials.secret_hash, name, granted, workspace)
         )
@@ -98,12 +80,16 @@ def create_key(name: str, scopes: tuple[str, ...], workspace: str | None, all_wo
         click.echo(credentials.token)
 
 
-@keys.command("list")
+@keys.command(
+    "list", examples=("refkeep keys list", "refkeep keys list --json | jq -r '.[] | select(.revoked_at == null).id'")
+)
 @json_option
 @plain_errors
 def list_keys(as_json: bool) -> None:
     """Every key, oldest first; never a secret."""
-    rows = [_key_row(key) for key in _run(lambda database: PostgresKeys(database).all())]
+    from service.adapters.postgres.access import PostgresKeys
+
+    rows = [_key_row(key) for key in with_database(lambda database: PostgresKeys(database).all())]
     if as_json:
         print_json(rows)
     else:
@@ -123,39 +109,59 @@ def list_keys(as_json: bool) -> None:
         )
 
 
-@keys.command("revoke")
+@keys.command("revoke", examples=("refkeep keys revoke kq3v9x2mfw7p",), writes=True)
 @click.argument("key_id")
+@json_option
 @plain_errors
-def revoke_key(key_id: str) -> None:
-    """End a key: within 5 seconds it is dead on every replica."""
+def revoke_key(key_id: str, as_json: bool) -> None:
+    """End a key: within 5 seconds it is dead on every replica. Ending it again changes nothing."""
+    from service.adapters.postgres.access import PostgresKeys
+
     refuse_read_only()
-    key = _run(lambda database: PostgresKeys(database).revoke(key_id))
+    key = with_database(lambda database: PostgresKeys(database).revoke(key_id))
+    if as_json:
+        print_json(_key_row(key))
+        return
     click.echo(f"revoked {key.id} ({visible(key.name)})")
 
 
-@click.group()
+@click.group(cls=Group)
 def workspaces() -> None:
     """Workspaces: the tenants, their quotas and what they use."""
 
 
-@workspaces.command("create")
+@workspaces.command(
+    "create",
+    examples=("refkeep workspaces create acme", "refkeep workspaces create acme --max-bytes 50000000000"),
+    writes=True,
+)
 @click.argument("slug", callback=_check_slug)
 @click.option("--max-bytes", type=click.IntRange(min=0), help="Quota in bytes; no limit without it.")
 @click.option("--max-items", type=click.IntRange(min=0), help="Quota in blobs; no limit without it.")
+@json_option
 @plain_errors
-def create_workspace(slug: str, max_bytes: int | None, max_items: int | None) -> None:
+def create_workspace(slug: str, max_bytes: int | None, max_items: int | None, as_json: bool) -> None:
     """Make a workspace, or give one another quota."""
+    from service.adapters.postgres.access import PostgresWorkspaces
+
     refuse_read_only()
-    _run(lambda database: PostgresWorkspaces(database).put(slug, max_bytes, max_items))
+    with_database(lambda database: PostgresWorkspaces(database).put(slug, max_bytes, max_items))
+    if as_json:
+        print_json({"slug": slug, "max_bytes": max_bytes, "max_items": max_items})
+        return
     click.echo(f"workspace {slug}")
 
 
-@workspaces.command("list")
+@workspaces.command("list", examples=("refkeep workspaces list", "refkeep workspaces list --json"))
 @json_option
 @plain_errors
 def list_workspaces(as_json: bool) -> None:
     """Every workspace with its quota and use."""
-    rows = [_workspace_row(workspace) for workspace in _run(lambda database: PostgresWorkspaces(database).all())]
+    from service.adapters.postgres.access import PostgresWorkspaces
+
+    rows = [
+        _workspace_row(workspace) for workspace in with_database(lambda database: PostgresWorkspaces(database).all())
+    ]
     if as_json:
         print_json(rows)
     else:
@@ -163,12 +169,18 @@ def list_workspaces(as_json: bool) -> None:
         print_table(columns, [[row[column] for column in columns] for row in rows])
 
 
-@workspaces.command("check")
+@workspaces.command(
+    "check",
+    examples=("refkeep workspaces check", "refkeep workspaces check || refkeep fsck --repair-quota"),
+    statuses={Exit.FAULT: "they differ, or a fault"},
+)
 @json_option
 @plain_errors
 def check_workspaces(as_json: bool) -> None:
-    """Compare the use that is charged with what is held; exit status 1 where they differ."""
-    drifted = _run(lambda database: PostgresSpace(database).drifted())
+    """Compare the use that is charged with what is held; `refkeep fsck --repair-quota` mends what differs."""
+    from service.adapters.postgres.space import PostgresSpace
+
+    drifted = with_database(lambda database: PostgresSpace(database).drifted())
     rows = [asdict(drift) for drift in drifted]
     if as_json:
         print_json(rows)
@@ -177,10 +189,12 @@ def check_workspaces(as_json: bool) -> None:
     else:
         click.echo("Every workspace is charged what it holds.")
     if rows:
-        raise SystemExit(1)
+        raise SystemExit(Exit.FAULT)
 
 
 def _key_row(key: ApiKey) -> dict[str, str | list[str] | None]:
+    from service.schemas.events import rfc3339
+
     return {
         "id": key.id,
         "name": key.name,
@@ -192,6 +206,8 @@ def _key_row(key: ApiKey) -> dict[str, str | list[str] | None]:
 
 
 def _workspace_row(workspace: Workspace) -> dict[str, str | int | None]:
+    from service.schemas.events import rfc3339
+
     return {
         "slug": workspace.slug,
         "max_bytes": workspace.max_bytes,

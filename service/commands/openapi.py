@@ -8,17 +8,35 @@ from pathlib import Path
 
 import click
 
+from service.commands.form import Command, Exit
+from service.commands.output import json_option, plain_errors, print_json
+
 _SHOWN = 40
 _file = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command()
-@click.option("--check", "checked", type=_file, help="Compare with this file; differ is exit status 1.")
+@click.command(
+    cls=Command,
+    examples=(
+        "refkeep openapi > openapi.yaml",
+        "refkeep openapi --check openapi.yaml",
+        "refkeep openapi --json | jq .info",
+    ),
+    statuses={Exit.FAULT: "--check found a difference, or a fault"},
+)
+@click.option("--check", "checked", type=_file, help="Compare with this file, which is YAML.")
 @click.option("--output", type=_file, help="Write to this file, not to standard output.")
-def openapi(checked: Path | None, output: Path | None) -> None:
+@json_option
+@plain_errors
+def openapi(checked: Path | None, output: Path | None, as_json: bool) -> None:
     """Print the OpenAPI document as YAML: the same at every run."""
-    from service.router.openapi.document import document_yaml
+    from service.router.openapi.document import build_document, document_yaml
 
+    if as_json:
+        if checked is not None or output is not None:
+            raise click.UsageError("--json prints the document: it goes without --check and --output.")
+        print_json(build_document())
+        return
     text = document_yaml()
     if checked is not None:
         _compare(checked, text)

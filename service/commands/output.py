@@ -6,32 +6,40 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
-import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from service.settings import Settings, SettingsError, load_settings
+from service.commands.form import Exit
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-READ_ONLY = 5
-"""The exit status of a command that would change something where nothing may be changed."""
+_WITH_SENTENCES = {
+    "service.adapters.postgres.embedded_account": "EmbeddedPostgresError",
+    "service.adapters.postgres.migration": "SchemaError",
+    "service.domain.errors": "RefkeepError",
+    "service.domain.replay": "BrokenStory",
+    "service.schemas.policy_file": "PolicyFileError",
+    "service.server": "AddressUnavailable",
+}
+"""Exceptions whose text is a sentence for people, by their modules."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
 class _NothingChanged(click.ClickException):
-    exit_code = READ_ONLY
+    exit_code = Exit.READ_ONLY
 
 
 def settings_of_environment() -> Settings:
     """The settings; a mistake in them ends the command with a sentence and status 2."""
     import os
+
+    from service.settings import SettingsError, load_settings
 
     try:
         return load_settings(os.environ)
@@ -47,6 +55,8 @@ def refuse_read_only() -> None:
 
 def print_json(document: object) -> None:
     """One JSON document on standard output."""
+    import msgspec
+
     click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
 
 
@@ -57,12 +67,23 @@ def visible(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+def amount_of_bytes(size: int) -> str:
+    """`1.5 kB`, for people."""
+    from rich.filesize import decimal
+
+    return decimal(size)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on a terminal, tab-separated lines elsewhere; cells are what they say, no markup."""
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(_text(cell) for cell in row))
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*columns, header_style="bold", box=None)
     for row in rows:
         table.add_row(*(Text(_text(cell)) for cell in row))
@@ -71,18 +92,23 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    from service.adapters.postgres.embedded_account import EmbeddedPostgresError
-    from service.adapters.postgres.migration import SchemaError
-    from service.domain.errors import RefkeepError
-    from service.domain.replay import BrokenStory
-    from service.schemas.policy_file import PolicyFileError
-    from service.server import AddressUnavailable
-
-    of_ours = RefkeepError, BrokenStory, SchemaError, PolicyFileError
     try:
         yield
-    except (*of_ours, AddressUnavailable, EmbeddedPostgresError) as error:
-        raise click.ClickException("\n".join(visible(line) for line in str(error).split("\n"))) from error
+    except Exception as error:
+        sentence = _sentence_of(error)
+        if sentence is None:
+            raise
+        raise click.ClickException("\n".join(visible(line) for line in sentence.split("\n"))) from error
+
+
+def _sentence_of(error: Exception) -> str | None:
+    """What to say of a fault, None of what is none. What was never imported was never raised."""
+    for module, name in _WITH_SENTENCES.items():
+        if module in sys.modules and isinstance(error, getattr(sys.modules[module], name)):
+            return str(error)
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return None
 
 
 def plain_errors(command: Callable[P, R]) -> Callable[P, R]:

@@ -5,23 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 
+from service.commands.form import Group
 from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
-from service.schemas.policies import policy_document
-from service.schemas.policy_file import load_policies
 
 
-@click.group()
+@click.group(cls=Group)
 def policies() -> None:
     """Policies: what each (entity type, role) accepts."""
 
 
-@policies.command("list")
+@policies.command(
+    "list", examples=("refkeep policies list", "REFKEEP_POLICIES=policies.toml refkeep policies list --json")
+)
 @json_option
 @plain_errors
 def list_policies(as_json: bool) -> None:
     """The policies in force: REFKEEP_POLICIES, or the packaged ones."""
+    import msgspec
+
+    from service.schemas.policies import policy_document
+    from service.schemas.policy_file import load_policies
+
     settings = settings_of_environment()
     loaded = load_policies(settings.policies)
     documents = [policy_document(policy, settings.max_upload_bytes) for policy in loaded.items]
@@ -33,10 +38,16 @@ def list_policies(as_json: bool) -> None:
     print_table(columns, [[*(row[name] for name in columns[:-1]), " ".join(row["media_types"])] for row in rows])
 
 
-@policies.command("check")
+@policies.command("check", examples=("refkeep policies check policies.toml",))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
 @plain_errors
-def check_policies(file: Path) -> None:
+def check_policies(file: Path, as_json: bool) -> None:
     """Read FILE as `serve` would; a mistake is named with its line."""
+    from service.schemas.policy_file import load_policies
+
     loaded = load_policies(file)
+    if as_json:
+        print_json({"file": str(file), "policies": list(loaded.known())})
+        return
     click.echo(f"{file}: {len(loaded.items)} policies: {', '.join(loaded.known())}")

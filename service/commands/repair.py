@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -11,12 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from service.commands.form import Command, Exit
 from service.commands.options import DURATION, PERCENT, SIZE
 from service.commands.output import (
+    amount_of_bytes,
     json_option,
     plain_errors,
     print_json,
@@ -26,12 +23,12 @@ from service.commands.output import (
     visible,
 )
 from service.commands.postgres import reachable_postgres
+from service.commands.progress import Tell, progress
 
 if TYPE_CHECKING:
     from service.application.findings import Report
     from service.composition import Repair
 
-TOO_MUCH, NOT_WELL = 3, 4
 _SHOWN = 50
 _MEANING = {
     "missing": "blobs whose bytes the store does not have",
@@ -48,7 +45,16 @@ _MEANING = {
 }
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=("refkeep fsck --dry-run", "refkeep fsck --min-age 1d --json", "refkeep fsck --adopt --workspace acme"),
+    statuses={
+        Exit.DONE: "all is well now",
+        Exit.REFUSED: "nothing was removed: it would be more than --max-delete-percent",
+        Exit.NOT_WELL: "something is wrong still: see the report",
+    },
+    writes=True,
+)
 @click.option("--dry-run", is_flag=True, help="Look and tell; change nothing.")
 @click.option("--adopt", is_flag=True, help="After a restore of the database: take back what the store has had since.")
 @click.option("--workspace", help="With --adopt: who holds the blobs that come back; nobody without it.")
@@ -73,16 +79,7 @@ def fsck(ctx: click.Context, /, **options: Any) -> None:
 
     Blobs whose bytes are missing are marked, and healed by the next upload of the same bytes. Bytes that no row knows
     are removed. A database that was restored from a backup does not know what came after it: then collection and fsck
-    stop until `refkeep fsck --adopt` has taken back what is there and marked what is not.
-
-    \b
-    Examples:
-      refkeep fsck --dry-run
-      refkeep fsck --adopt --workspace acme
-
-    \b
-    Exit status: 0 all is well now, 1 a fault (run it again), 2 a wrong option, 3 --max-delete-percent,
-    4 something is wrong still: see the report, 5 READ_ONLY.
+    stop until `refkeep fsck --adopt` has taken back what is there and marked what is not: docs/backup.md.
     """
     _check_options(ctx, options)
     if not options["dry_run"]:
@@ -90,7 +87,12 @@ def fsck(ctx: click.Context, /, **options: Any) -> None:
     _print_report(_run(lambda repair, tell: _check(repair, tell, options)), options)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=("refkeep scrub --max-bytes 10GB", "refkeep scrub --older-than 30d --rate 20MB --max-time 6h"),
+    statuses={Exit.DONE: "all that was read is well", Exit.NOT_WELL: "something is wrong: see the report"},
+    writes=True,
+)
 @click.option("--max-bytes", type=SIZE, help="Begin nothing more after so many bytes.")
 @click.option("--max-time", type=DURATION, help="Begin nothing more after so long.")
 @click.option("--rate", type=SIZE, help="Read at most so many bytes a second.")
@@ -101,15 +103,7 @@ def scrub(**options: Any) -> None:
     """Read what lies in the store, the longest unread first, and mark what is not what was sent.
 
     An object is read twice before it is called corrupt. Every check counts at once: a run that is killed is continued
-    by the next one, and several runs share the work.
-
-    \b
-    Example, nightly: everything within a month, at 20 MB a second
-      refkeep scrub --older-than 30d --rate 20MB --max-time 6h
-
-    \b
-    Exit status: 0 all that was read is well, 1 a fault (run it again), 2 a wrong option,
-    4 something is wrong: see the report, 5 READ_ONLY.
+    by the next one, and several runs share the work. The second example, run nightly, reads everything within a month.
     """
     refuse_read_only()
     _print_report(_run(lambda repair, tell: _scrub(repair, tell, options), size=options["max_bytes"] or 0), options)
@@ -123,9 +117,6 @@ def _check_options(ctx: click.Context, options: dict[str, Any]) -> None:
             raise click.UsageError("--adopt removes nothing and charges nothing anew: run `refkeep fsck` after it.")
     elif options["workspace"] is not None:
         raise click.UsageError("--workspace goes with --adopt.")
-
-
-Tell = Callable[[float], None]
 
 
 async def _check(repair: Repair, tell: Tell, options: dict[str, Any]) -> Report:
@@ -148,13 +139,13 @@ async def _scrub(repair: Repair, tell: Tell, options: dict[str, Any]) -> Report:
 
 def _run(work: Callable[[Repair, Tell], Awaitable[Report]], size: int | None = None) -> Report:
     """`size` are the bytes that are to be read at most; None: progress is a share of the whole."""
+    import asyncio
 
     async def at(url: str) -> Report:
-        with _progress(size) as progress:
-            words, total = ("Comparing", 1.0) if size is None else ("Reading", size or None)
-            task = progress.add_task(words, total=total)
+        shown = progress("Comparing", 1.0, "share") if size is None else progress("Reading", size or None, "bytes")
+        with shown as tell:
             async with _opened(url) as repair:
-                return await work(repair, lambda done: progress.update(task, completed=done))
+                return await work(repair, tell)
 
     with reachable_postgres(settings_of_environment()) as url:
         return asyncio.run(at(url))
@@ -176,12 +167,6 @@ async def _opened(url: str) -> AsyncIterator[Repair]:
         await database.aclose()
 
 
-def _progress(size: int | None) -> Progress:
-    amount = TaskProgressColumn() if size is None else DownloadColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-
-
 def _print_report(report: Report, options: dict[str, Any]) -> None:
     if options["as_json"]:
         print_json(_document(report))
@@ -193,9 +178,9 @@ def _print_report(report: Report, options: dict[str, Any]) -> None:
             f"more than {options['max_delete_percent']:g} %.",
             err=True,
         )
-        raise SystemExit(TOO_MUCH)
+        raise SystemExit(Exit.REFUSED)
     if not report.is_well:
-        raise SystemExit(NOT_WELL)
+        raise SystemExit(Exit.NOT_WELL)
 
 
 def _document(report: Report) -> dict[str, object]:
@@ -219,12 +204,15 @@ def _document(report: Report) -> dict[str, object]:
 
 def _print_text(report: Report) -> None:
     rows: list[list[object]] = [
-        [kind.value, count, decimal(report.sizes[kind]), _MEANING[kind.value]] for kind, count in report.counts.items()
+        [kind.value, count, amount_of_bytes(report.sizes[kind]), _MEANING[kind.value]]
+        for kind, count in report.counts.items()
     ]
     rows += [["unfinished", report.unfinished, "", "uploads in parts that never ended"]] if report.unfinished else []
-    rows += [["drift", drift.slug, decimal(drift.charged_bytes - drift.held_bytes), _DRIFT] for drift in report.drift]
+    rows += [
+        ["drift", drift.slug, amount_of_bytes(drift.charged_bytes - drift.held_bytes), _DRIFT] for drift in report.drift
+    ]
     rows += [["left", report.left, "", "objects that this run did not come to"]] if report.left else []
-    rows.append(["seen", max(report.rows, report.stored), decimal(report.bytes), "all objects"])
+    rows.append(["seen", max(report.rows, report.stored), amount_of_bytes(report.bytes), "all objects"])
     print_table(["what", "count", "bytes", "of"], rows)
     for finding in report.told[:_SHOWN]:
         click.echo(f"{finding.kind}\t{visible(finding.key)}\t{'settled' if finding.settled else 'open'}")

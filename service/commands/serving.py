@@ -8,15 +8,28 @@ import signal
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from service.commands.output import plain_errors, settings_of_environment
-from service.settings import Settings
+from service.commands.form import Command, Exit
+from service.commands.output import (
+    json_option,
+    plain_errors,
+    print_json,
+    refuse_read_only,
+    settings_of_environment,
+)
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=("refkeep serve", "REFKEEP_PORT=9000 REFKEEP_WORKERS=4 refkeep serve --migrate"),
+    statuses={Exit.DONE: "stopped in order, by SIGTERM or Ctrl-C"},
+)
 @click.option("--migrate", "migrate_first", is_flag=True, help="Bring the schema up to date before serving.")
 @plain_errors
 def serve(migrate_first: bool) -> None:
@@ -28,33 +41,47 @@ def serve(migrate_first: bool) -> None:
     _serve(settings_of_environment(), migrate_first=migrate_first, with_demo=False)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=("refkeep dev", "REFKEEP_PORT=9000 REFKEEP_DATA_DIR=/tmp/media refkeep dev"),
+    statuses={Exit.DONE: "stopped in order, by SIGTERM or Ctrl-C"},
+    writes=True,
+)
 @plain_errors
 def dev() -> None:
     """Serve with everything embedded: PostgreSQL and a folder under REFKEEP_DATA_DIR, a demo workspace, a key to try.
 
-    \b
-    Example:
-      refkeep dev
-      REFKEEP_PORT=9000 REFKEEP_DATA_DIR=/tmp/media refkeep dev
+    The workspace and the key are written, so a read-only deployment has none: `refkeep serve` serves what is there.
     """
+    import msgspec
+
+    refuse_read_only()
     impatient = {} if "REFKEEP_DRAIN" in os.environ else {"drain": timedelta(0)}
     _serve(msgspec.structs.replace(settings_of_environment(), **impatient), migrate_first=True, with_demo=True)
 
 
-@click.command()
+@click.command(cls=Command, examples=("refkeep migrate", "refkeep migrate --json"))
+@json_option
 @plain_errors
-def migrate() -> None:
-    """Bring the schema up to date; safe to run on several machines at once, and again."""
+def migrate(as_json: bool) -> None:
+    """Bring the schema up to date; safe to run on several machines at once, and again.
+
+    This is done where REFKEEP_READ_ONLY is set, too: it changes no data.
+    """
     from service.adapters.postgres.migration import migrate as apply
     from service.commands.postgres import reachable_postgres
 
     with reachable_postgres(settings_of_environment()) as url:
         applied = asyncio.run(apply({"dsn": url}))
+    if as_json:
+        print_json({"applied": applied})
+        return
     click.echo("\n".join(f"applied {name}" for name in applied) or "The schema is up to date.")
 
 
 def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
+    import msgspec
+
     from service.adapters.postgres.kept import kept_postgres
     from service.adapters.postgres.migration import migrate as apply
     from service.app import Deployment, create_app

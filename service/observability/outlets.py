@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
-import structlog
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 
@@ -136,7 +135,17 @@ class Outlets:
         return self._histograms.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=bounds)
 
 
-_outlets = Outlets(trace.get_tracer("refkeep"), metrics.get_meter("refkeep"), structlog.get_logger("refkeep"))
+class _FirstLines:
+    """Lines before anybody has said where they go; most processes of commands end without having written one."""
+
+    def log(self, level: int, event: str, **fields: object) -> None:
+        """Write one line."""
+        import structlog  # noqa: PLC0415 - takes longer to import than most of what a command does
+
+        structlog.get_logger("refkeep").log(level, event, **fields)
+
+
+_outlets = Outlets(trace.get_tracer("refkeep"), metrics.get_meter("refkeep"), _FirstLines())
 
 
 def connect(

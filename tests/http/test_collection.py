@@ -13,7 +13,7 @@ from tests.parts.blobs import files_under
 from tests.parts.caller import sha256_of
 from tests.parts.fresh import fresh_text
 from tests.parts.postgres import session
-from tests.parts.service import Done, Refkeep, Yard, eventually, run_command
+from tests.parts.service import Done, Refkeep, Yard, eventually, refkeep_here
 
 BRIEFLY = {"ORPHAN_RETENTION": "1ms", "QUARANTINE": "1ms", "GC_INTERVAL": "50ms"}
 
@@ -23,7 +23,7 @@ def stored(service: Refkeep) -> set[str]:
 
 
 def gc(service: Refkeep, *words: str, **settings: object) -> tuple[int, str, str]:
-    done = run_command("gc", *words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url, **settings)
+    done = refkeep_here("gc", *words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url, **settings)
     return done.status, done.stdout, done.stderr
 
 
@@ -151,4 +151,4 @@ def test_a_command_that_writes_does_not_where_nothing_may_be_written(waste: Refk
 
 
 def run_here(service: Refkeep, *words: str, **settings: object) -> Done:
-    return run_command(*words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url, **settings)
+    return refkeep_here(*words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url, **settings)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from service.__main__ import main
-from tests.logging_state import logging_restored
 from tests.parts.caller import Caller
 from tests.parts.fresh import fresh_text
-from tests.parts.service import Done, Refkeep, Yard, command_here
+from tests.parts.service import REFKEEP, Done, Refkeep, Yard, environment, refkeep_here
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,7 @@ def caller(kept: Refkeep) -> Caller:
 
 
 def command(service: Refkeep, *words: str) -> Done:
-    with logging_restored():  # the command sets logs up for itself
-        return command_here(main, "events", *words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url)
+    return refkeep_here("events", *words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url)
 
 
 def lines(done: Done) -> list[Any]:
@@ -127,3 +126,15 @@ def test_drop_counts_drops_and_keeps_the_proof(yard: Yard) -> None:
         assert (status["first"], status["last"], status["dropped_until"]) == (ids[3], ids[5], ids[2])
         assert (status["dropped"], status["waiting"], status["blocker_pid"]) == (3, 0, None)
         assert "dropped_until" in command(service, "status").stdout
+
+
+def test_a_tail_that_is_followed_ends_with_ctrl_c(kept: Refkeep, caller: Caller) -> None:
+    caller.upload(fresh_text())
+    settings = environment(DATA_DIR=kept.data_dir, DATABASE_URL=kept.database_url)
+    command = [REFKEEP, "events", "tail", "--follow", "--lines", "1"]
+    with subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "holding.acquired" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=30)
+    assert (process.returncode, told) == (130, ("", "\n"))

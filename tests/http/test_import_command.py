@@ -16,7 +16,7 @@ from service.__main__ import main
 from tests.logging_state import logging_restored
 from tests.parts.caller import Caller
 from tests.parts.manifests import as_csv, line, picture
-from tests.parts.service import Done, Refkeep, Yard, command_here, environment
+from tests.parts.service import Done, Refkeep, Yard, environment, refkeep_here
 
 _HEADER = b"workspace,entity_type,entity_id,role,order,path,source_id\n"
 _NOT_TO_BE_HAD: list[dict[str, object]] = [
@@ -42,8 +42,7 @@ def caller(kept: Refkeep) -> Caller:
 
 def command(service: Refkeep, *words: object, **settings: object) -> Done:
     where = {"DATA_DIR": service.data_dir, "DATABASE_URL": service.database_url, **settings}
-    with logging_restored():  # the command sets logs up for itself
-        return command_here(main, "import", *map(str, words), **where)
+    return refkeep_here("import", *map(str, words), **where)
 
 
 def manifest(folder: Path, caller: Caller, count: int = 3, **changes: object) -> Path:

@@ -23,7 +23,17 @@ from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_jpeg, fresh_text
 from tests.parts.postgres import PostgresServer
 from tests.parts.seaweed import free_ports
-from tests.parts.service import Refkeep, Yard, command_here, eventually, fetch, is_ready, readiness, run_command
+from tests.parts.service import (
+    Refkeep,
+    Yard,
+    command_here,
+    eventually,
+    fetch,
+    is_ready,
+    readiness,
+    refkeep_here,
+    run_command,
+)
 from tests.parts.wire import bearer, connected, head
 
 A_KEY = {"authorization": f"Bearer {new_credentials().token}"}
@@ -65,7 +75,7 @@ def test_an_old_schema_is_refused_until_it_is_migrated(yard: Yard) -> None:
         problem(httpx.post(f"{service.url}/blobs", content=b"x", headers=A_KEY), 503, "unavailable")
 
         where = {"DATABASE_URL": service.database_url, "DATA_DIR": service.data_dir}
-        assert run_command("migrate", **where).stdout.startswith("applied 0001_")
+        assert json.loads(refkeep_here("migrate", "--json", **where).stdout)["applied"][0].startswith("0001_")
         assert command_here(migrate, **where).stdout.strip() == "The schema is up to date."
 
         eventually(lambda: is_ready(service), 5)
@@ -209,7 +219,7 @@ def test_a_taken_port_is_told_in_a_sentence(service: Refkeep, tmp_path: Path) ->
 def test_a_wrong_setting_stops_the_start_with_a_sentence(
     setting: dict[str, str], sentence: str, tmp_path: Path
 ) -> None:
-    told = run_command("serve", DATA_DIR=tmp_path, **setting).complaint()
+    told = refkeep_here("serve", DATA_DIR=tmp_path, **setting).complaint()
     assert sentence in told
     assert "secret@" not in told
     assert list(tmp_path.iterdir()) == []
@@ -234,11 +244,13 @@ def test_policies_are_listed_for_people_and_scripts(tmp_path: Path) -> None:
 def test_a_bad_policy_file_is_told_with_its_line_and_stops_the_start(tmp_path: Path) -> None:
     file = tmp_path / "policies.toml"
     file.write_text(BAD_POLICIES)
-    checked, started = command_here(policies, "check", str(file)), run_command("serve", POLICIES=file)
+    checked, started = command_here(policies, "check", str(file)), refkeep_here("serve", POLICIES=file)
     for done in (checked, started):
         assert f"{file}, line 5: max_bytes" in done.complaint()
     file.write_text(BAD_POLICIES.replace("many", "1 MiB"))
     assert "book/cover" in command_here(policies, "check", str(file)).stdout
+    checked = command_here(policies, "check", str(file), "--json")
+    assert json.loads(checked.stdout) == {"file": str(file), "policies": ["book/cover"]}
 
 
 # --- keys and workspaces ----------------------------------------------------------------------------------------------
@@ -252,7 +264,7 @@ def test_keys_are_made_listed_and_ended(service: Refkeep) -> None:
         [row] = [row for row in json.loads(service.command(key_commands.keys, "list", "--json")) if row["id"] == key_id]
         return dict(row)
 
-    made = run_command("keys", "create", "--name", "library", "--workspace", workspace, "--json", **where)
+    made = refkeep_here("keys", "create", "--name", "library", "--workspace", workspace, "--json", **where)
     key = json.loads(made.stdout)
     assert (key["name"], key["scopes"], key["workspace"]) == ("library", ["read", "write"], workspace)
     caller = service.bearer(key["key"])
@@ -260,11 +272,11 @@ def test_keys_are_made_listed_and_ended(service: Refkeep) -> None:
     assert (listed(key["id"])["name"], listed(key["id"])["revoked_at"]) == ("library", None)
     assert key["key"].split("_")[2] not in json.dumps(listed(key["id"]))
 
-    assert run_command("keys", "revoke", key["id"], **where).stdout.strip() == f"revoked {key['id']} (library)"
+    assert refkeep_here("keys", "revoke", key["id"], **where).stdout.strip() == f"revoked {key['id']} (library)"
     eventually(lambda: caller.http.get("/events").status_code == 401, 5)
     ended = listed(key["id"])["revoked_at"]
     assert ended
-    service.command(key_commands.keys, "revoke", key["id"])
+    assert json.loads(refkeep_here("keys", "revoke", key["id"], "--json", **where).stdout)["revoked_at"] == ended
     assert listed(key["id"])["revoked_at"] == ended
 
 
@@ -297,7 +309,9 @@ def test_workspaces_show_quota_and_use(service: Refkeep) -> None:
     problem(caller.http.post("/blobs", content=fresh_text(101)), 507, "quota-exceeded")
     assert row_of(service, "measured") == {"max_bytes": 1000, "max_items": 3, "used_bytes": 900, "used_items": 2}
 
-    service.command(key_commands.workspaces, "create", "measured", "--max-items", "3")
+    where = {"DATABASE_URL": service.database_url, "DATA_DIR": service.data_dir}
+    changed = refkeep_here("workspaces", "create", "measured", "--max-items", "3", "--json", **where)
+    assert json.loads(changed.stdout) == {"slug": "measured", "max_bytes": None, "max_items": 3}
     name = caller.upload(fresh_text(101))
     problem(caller.http.post("/blobs", content=fresh_text(101)), 507, "quota-exceeded")
     assert row_of(service, "measured") == {"max_bytes": None, "max_items": 3, "used_bytes": 1001, "used_items": 3}

@@ -12,7 +12,7 @@ import pytest
 from service.commands import keys as key_commands
 from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_text
-from tests.parts.service import Refkeep, command_here, run_command
+from tests.parts.service import Refkeep, command_here, refkeep_here
 from tests.parts.wire import bearer, connected, head
 
 NEVER_SENT = "ac" * 32
@@ -329,5 +329,5 @@ def test_the_drift_check_finds_a_wrong_charge(service: Refkeep, drifted: str) ->
 def test_the_drift_check_is_content_with_what_the_service_did(service: Refkeep, acme: Caller) -> None:
     acme.upload(fresh_text())
     settings = {"DATA_DIR": service.data_dir, "DATABASE_URL": service.database_url}
-    done = run_command("workspaces", "check", "--json", **settings)
+    done = refkeep_here("workspaces", "check", "--json", **settings)
     assert (done.status, done.stdout.strip()) == (0, "[]")

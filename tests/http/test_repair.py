@@ -14,7 +14,7 @@ from service.application.guard_store import NOTES
 from tests.parts.blobs import files_under
 from tests.parts.caller import Caller, sha256_of
 from tests.parts.fresh import fresh_jpeg, fresh_text
-from tests.parts.service import Done, Refkeep, Yard, eventually, is_ready, run_command
+from tests.parts.service import Done, Refkeep, Yard, eventually, is_ready, refkeep_here
 from tests.parts.wire import bearer, connected, head
 
 LOST, DAMAGED = "lost", "damaged"
@@ -43,7 +43,7 @@ def lonely(yard: Yard) -> Iterator[Refkeep]:
 
 
 def refkeep(service: Refkeep, *words: str) -> Done:
-    return run_command(*words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url)
+    return refkeep_here(*words, DATA_DIR=service.data_dir, DATABASE_URL=service.database_url)
 
 
 def report(service: Refkeep, *words: str) -> tuple[int, Any]:
@@ -231,7 +231,7 @@ def test_fsck_and_scrub_report_to_people_and_to_scripts(lonely: Refkeep) -> None
     ],
 )
 def test_a_wrong_option_is_a_sentence(words: list[str], says: str, yard: Yard) -> None:
-    done = run_command(*words, DATA_DIR=yard.folder / "none")
+    done = refkeep_here(*words, DATA_DIR=yard.folder / "none")
     assert done.status == 2
     assert says in done.complaint()
     assert not (yard.folder / "none").exists()

@@ -12,7 +12,14 @@ import httpx
 from tests.parts.vouching import vouch
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable"}
-RETRYABLE = {"request-timeout", "idempotency-in-progress", "unavailable", "storage-unavailable", "storage-full"}
+RETRYABLE = {
+    "request-timeout",
+    "idempotency-in-progress",
+    "unavailable",
+    "storage-unavailable",
+    "storage-full",
+    "read-only",
+}
 
 
 def sha256_of(content: bytes) -> str:

@@ -15,6 +15,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 ACCESS_KEY, SECRET_KEY = "refkeep-tests", "a-secret-of-the-tests"
+READER_KEY, READER_SECRET = "refkeep-reader", "of-one-who-may-read"
 START_SECONDS = 60.0
 _ROLES = ("master", "volume", "filer", "s3")
 
@@ -62,6 +63,8 @@ def running_seaweed(folder: Path, *, anonymous: bool = False) -> Iterator[Seawee
 def _command(folder: Path, http: dict[str, int], grpc: dict[str, int], *, anonymous: bool) -> list[str]:
     rights = {"actions": ["Admin", "Read", "Write", "List"]}
     identities = [{"name": "tests", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], **rights}]
+    reader = [{"accessKey": READER_KEY, "secretKey": READER_SECRET}]
+    identities.append({"name": "reader", "credentials": reader, "actions": ["Read", "List"]})
     if anonymous:
         identities.append({"name": "anonymous", **rights})
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))

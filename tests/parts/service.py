@@ -24,8 +24,10 @@ import httpx
 import psutil
 from click.testing import CliRunner
 
+from service.__main__ import main
 from service.application.guard_store import NOTES
 from service.commands import keys as key_commands
+from tests.logging_state import logging_restored
 from tests.parts.blobs import files_under
 from tests.parts.caller import Caller
 from tests.parts.postgres import PostgresServer
@@ -86,6 +88,12 @@ def command_here(group: click.Command, *words: str, **settings: object) -> Done:
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def refkeep_here(*words: str, **settings: object) -> Done:
+    """`refkeep …` in this process: what `run_command` does, without the start of another."""
+    with logging_restored():
+        return command_here(main, *words, **settings)
 
 
 @dataclass

@@ -87,7 +87,8 @@ class FilesystemStorage:
 
     backend = "filesystem"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+        self._read_only = read_only
         self._objects = root / "objects"
         self._staging = root / "staging"
         self._spool = Spool(self._staging)
@@ -154,12 +155,16 @@ class FilesystemStorage:
         return 0
 
     async def check(self) -> None:
-        """See that the folders are there and writable."""
-        await in_thread(self._require_writable)
+        """See that the folders are there and writable; where nothing is written, that the objects are there."""
+        await in_thread(self._require_root if self._read_only else self._require_writable)
 
     def _prepare(self) -> None:
-        self._folders.ensure_root()
-        self._spool.prepare()
+        try:
+            self._folders.ensure_root()
+            self._spool.prepare()
+        except OSError:
+            if not self._read_only:  # else it may be mounted so; whether it is there, `check` says
+                raise
         self._may_be_cached = may_be_cached(self._objects)
 
     def _remove(self, path: Path) -> None:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import anyio.to_thread
+import filetype  # type: ignore[import-untyped]  # no stubs are published
 
 from service.adapters.vips.lane import Bounds, ChildLost, Lane
 from service.adapters.vips.sniff import HEAD_BYTES, sniff
@@ -21,6 +22,12 @@ _NAMED_ONLY = frozenset(
     {"image/jpg", "image/bmp", "image/tiff", "image/heic", "image/svg+xml", "image/x-icon", "image/vnd.microsoft.icon"}
 )
 """Recognised, never decoded; and the name that many give to image/jpeg."""
+
+
+def recognised_types() -> frozenset[str]:
+    """Every type of picture, video and sound that is ever found in bytes: what a policy may name."""
+    names = frozenset(READERS) | (_NAMED_ONLY - {"image/jpg", "image/x-icon"})
+    return names | {kind.mime for kind in filetype.TYPES}
 
 
 class VipsProber:
