@@ -37,6 +37,10 @@ class Member:
                 ["setpriv", "--pdeathsig", "KILL", *self.command], stdout=log, stderr=log, cwd=self.log.parent
             )
 
+    def stored(self) -> int:
+        """Bytes in its volumes."""
+        return sum(path.stat().st_size for path in self.log.with_suffix("").glob("*.dat"))
+
     def kill(self) -> None:
         """End it at once, as the end of a machine does."""
         if self.process is not None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from tests.parts.blobs import noise
 from tests.parts.postgres import PostgresServer, running_postgres
 from tests.scale.ground import Ground, laid_ground
+from tests.scale.partitions import probe
 from tests.scale.sizes import measure
 
 _PROCESSES = (1, 2, 4)
@@ -59,6 +60,15 @@ def sizes(refs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="refkeep-scale-") as name, running_postgres(Path(name) / "pg") as postgres:
         _fill_sizes(table, postgres, refs)
     Console(width=160).print(table)
+
+
+@scale.command()
+@click.option("--refs", default=200_000, show_default=True)
+def partitions(refs: int) -> None:
+    """What the public probe of delivery costs with `refs` as one table, and in 16 partitions by workspace."""
+    with tempfile.TemporaryDirectory(prefix="refkeep-scale-") as name, running_postgres(Path(name) / "pg") as postgres:
+        probed = probe(postgres, refs)
+    Console().print(f"one table {probed.whole_us:.1f} µs, 16 partitions {probed.parts_us:.1f} µs a question")
 
 
 def _fill_sizes(table: Table, postgres: PostgresServer, refs: int) -> None:

@@ -6,11 +6,14 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.parts.image import ROOT, UID, Build, Engine, Stage, Workshop, opened_workshop, own_network
 
+SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
 HOSTS = "127.0.0.1 localhost refkeep postgres seaweedfs collector\n"
 
 
@@ -46,7 +49,9 @@ def engine(
     (folder / "hosts").write_text(HOSTS)
     (folder / "volume").mkdir(mode=0o700)
     os.chown(folder / "volume", UID, UID)
-    mounts = {"/run/secrets": secrets, "/etc/hosts": folder / "hosts", stage.lists["VOLUME"][0]: folder / "volume"}
+    mounts = {"/etc/hosts": folder / "hosts", stage.lists["VOLUME"][0]: folder / "volume"}
+    # One by one, as compose mounts them: nobody in there could enter the folder itself.
+    mounts |= {f"/run/secrets/{name}": secrets / name for name in SERVICES["refkeep"]["secrets"]}
     with own_network() as network:
         running = Engine(workshop, stage, folder, network, mounts)
         running.prepare()

@@ -34,7 +34,8 @@ PHOTO = b"\x89PNG is what this is not: a text, of any kind"
 UPLOAD = """
 import json, sys, urllib.request as r
 key, content = sys.argv[1], bytes.fromhex(sys.argv[2])
-bearer, url = {"authorization": f"Bearer {key}"}, "http://refkeep:8080"
+bearer = {"authorization": f"Bearer {key}", "content-type": "application/octet-stream"}
+url = "http://refkeep:8080"
 ref = json.load(r.urlopen(r.Request(f"{url}/refs/document/1/file", content, bearer, method="POST")))["ref"]
 asked = r.Request(f"{url}/media/{ref['ref_id']}/file", headers=bearer)
 print(json.dumps({"sha256": ref["blob"]["sha256"], "same": r.urlopen(asked).read() == content}))
@@ -141,7 +142,7 @@ def start(engine: Engine, service: str) -> Container:
     """A service of ours, with what compose.yaml says of it."""
     said = SERVICES[service]
     environment = {name: text.split(":-")[-1].rstrip("}") for name, text in said["environment"].items()}
-    assert set(said["secrets"]) <= {path.name for path in engine.mounts["/run/secrets"].iterdir()}
+    assert {f"/run/secrets/{name}" for name in said["secrets"]} <= engine.mounts.keys()
     assert said["read_only"]
     return engine.start(service, said["command"], **environment)
 
@@ -177,7 +178,4 @@ def test_migrate_then_serve_is_healthy_takes_bytes_and_leaves_in_order(
     grace = int(SERVICES["refkeep"]["stop_grace_period"].removesuffix("s"))
     assert serving.stop(signal.Signals[engine.stage.stop_signal], grace) == 0, serving.said()
     assert engine.run(*ready).returncode != 0
-    said = serving.said()
-    assert "Traceback" not in said, said
-    for secret in beside.secrets.iterdir():
-        assert secret.read_text() not in said
+    assert [secret.name for secret in beside.secrets.iterdir() if secret.read_text() in serving.said()] == []

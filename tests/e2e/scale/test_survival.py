@@ -61,6 +61,7 @@ def test_a_killed_volume_server_is_made_up_for_by_one_retry(ground: Ground, crow
 
     async def trouble() -> None:
         await crowd.has_done(BEFORE)
+        assert victim.stored() > 2**20, "its loss must be one"
         await asyncio.to_thread(victim.kill)
         await crowd.has_done(AFTER)
 
