@@ -282,8 +282,9 @@ class Engine:
         """Make what is mounted upon; from here on nothing of the image can be written."""
         for there, here in self.mounts.items():
             point = self.workshop.seen(Path(f"{self.stage.root}{there}"))
-            if not point.exists():
-                point.mkdir(parents=True) if here.is_dir() else point.touch()
+            (point if here.is_dir() else point.parent).mkdir(parents=True, exist_ok=True)
+            if not here.is_dir():
+                point.touch()
         command = self.workshop.enter("mount", "-o", "remount,ro", str(self.stage.root))
         subprocess.run(command, check=True)
 

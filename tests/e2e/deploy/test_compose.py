@@ -126,7 +126,8 @@ def beside(engine: Engine, secrets: Path) -> Iterator[Beside]:
 @pytest.fixture(scope="module")
 def ground(beside: Beside) -> Iterator[None]:
     """Postgres and SeaweedFS, healthy by compose's own checks; the bucket made by compose's own command."""
-    seaweed = [str(Path(sys.executable).parent / "weed"), *SERVICES["seaweedfs"]["command"]]
+    # Containers have a network each, these have one together: the volume server must not be where Refkeep listens.
+    seaweed = [str(Path(sys.executable).parent / "weed"), *SERVICES["seaweedfs"]["command"], "-volume.port=18080"]
     bucket = [word.replace("$$", "$") for word in SERVICES["bucket"]["entrypoint"]]
     with (
         beside.running("postgres", postgres_command(beside.folder, beside.secrets)),
