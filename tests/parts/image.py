@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Self
 
 import psutil
 from dockerfile_parse import DockerfileParser
@@ -258,6 +259,13 @@ class Container:
     def first(self) -> psutil.Process:
         """The process that is number 1 in there."""
         return psutil.Process(self.process.pid).children()[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def stop(self, number: int, seconds: float) -> int:
         """Its exit status after a signal to its first process, as an engine sends it."""

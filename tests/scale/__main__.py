@@ -37,7 +37,7 @@ def scale() -> None:
 @click.option("--rounds", default=3, show_default=True)
 def throughput(seconds: int, rounds: int) -> None:
     """One, two, four processes behind nginx, on one Postgres and one SeaweedFS of three volume servers."""
-    columns = ["work, 16 KiB", *(f"{count} processes: /s (p99 ms) ms of processor" for count in _PROCESSES)]
+    columns = ["work, 16 KiB", *(f"{count} processes: /s (p99) ms of processor" for count in _PROCESSES)]
     table = Table(*columns, title=f"{os.cpu_count()} processors, {platform.machine()}, {_CONNECTIONS} connections")
     rows: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory(prefix="refkeep-scale-") as name, running_postgres(Path(name) / "pg") as postgres:

@@ -160,23 +160,27 @@ def test_migrate_then_serve_is_healthy_takes_bytes_and_leaves_in_order(
 ) -> None:
     assert SERVICES["refkeep"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
     for _ in range(2):
-        migrate = start(engine, "migrate")
-        assert migrate.process.wait(60) == 0, migrate.said()
-    serving = start(engine, "refkeep")
-    _, *ready = SERVICES["refkeep"]["healthcheck"]["test"]
-    eventually(lambda: serving.process.poll() is not None or engine.run(*ready).returncode == 0)
-    assert serving.process.poll() is None, serving.said()
-    assert engine.run(*engine.stage.lists["HEALTHCHECK"]).returncode == 0
+        with start(engine, "migrate") as migrate:
+            assert migrate.process.wait(60) == 0, migrate.said()
+    with start(engine, "refkeep") as serving:
+        _, *ready = SERVICES["refkeep"]["healthcheck"]["test"]
+        eventually(lambda: serving.process.poll() is not None or engine.run(*ready).returncode == 0)
+        assert serving.process.poll() is None, serving.said()
+        assert engine.run(*engine.stage.lists["HEALTHCHECK"]).returncode == 0
+        assert take_and_give(engine) == {"sha256": hashlib.sha256(PHOTO).hexdigest(), "same": True}
 
+        grace = int(SERVICES["refkeep"]["stop_grace_period"].removesuffix("s"))
+        assert serving.stop(signal.Signals[engine.stage.stop_signal], grace) == 0, serving.said()
+        assert engine.run(*ready).returncode != 0
+        assert [secret.name for secret in beside.secrets.iterdir() if secret.read_text() in serving.said()] == []
+
+
+def take_and_give(engine: Engine) -> object:
+    """What becomes of bytes that a caller with a new key sends and reads again."""
     command(engine, "workspaces", "create", "acme")
     key = command(
         engine, "keys", "create", "--name", "e2e", "--workspace", "acme", "--scope", "read", "--scope", "write"
     )
     told = engine.run("python", "-c", UPLOAD, key, PHOTO.hex())
     assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout) == {"sha256": hashlib.sha256(PHOTO).hexdigest(), "same": True}
-
-    grace = int(SERVICES["refkeep"]["stop_grace_period"].removesuffix("s"))
-    assert serving.stop(signal.Signals[engine.stage.stop_signal], grace) == 0, serving.said()
-    assert engine.run(*ready).returncode != 0
-    assert [secret.name for secret in beside.secrets.iterdir() if secret.read_text() in serving.said()] == []
+    return json.loads(told.stdout)
