@@ -20,6 +20,7 @@ from tests.parts.service import eventually
 SMALL, LARGE = 16 * 1024, 2 * 1024 * 1024
 _LARGE_OF = 20
 _THOUGHT_S = 0.05
+_PATIENCE_S = 180.0
 _PAUSE_S = 1.0
 """What a client waits before its one retry where no `Retry-After` tells it."""
 
@@ -45,7 +46,7 @@ class Crowd:
     async def has_done(self, more: int) -> None:
         """Return once so many more requests were answered well."""
         goal = self.done + more
-        await asyncio.to_thread(eventually, lambda: self.done >= goal)
+        await asyncio.to_thread(eventually, lambda: self.done >= goal, _PATIENCE_S)
 
     async def _through(self, trouble: Callable[[], Awaitable[None]]) -> None:
         self.leave = False

@@ -26,6 +26,7 @@ from service.adapters.postgres.embedded_account import Account, account_for, ins
 from tests.parts.image import ROOT, Container, Engine
 from tests.parts.service import eventually
 
+pytestmark = pytest.mark.timeout(1800)  # an image is built, on a busy machine, too
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 POSTGRES = installation_for(Account(os.geteuid(), os.getegid(), switches=False), ROOT) / "bin"

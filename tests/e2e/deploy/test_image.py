@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import tomllib
 
+import pytest
+
 from tests.parts.image import ROOT, Engine, Stage, Workshop
 
+pytestmark = pytest.mark.timeout(1800)  # an image is built, on a busy machine, too
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 MOST_BYTES = 450 * 2**20
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,7 @@ def test_migrations_come_before_pods_and_need_nothing_of_the_release() -> None:
 
 
 def test_the_unit_of_systemd_is_in_order_and_well_locked(tmp_path: Path) -> None:
+    assert shutil.which("systemd-analyze"), "apt-get install systemd"
     text = (DEPLOY / "refkeep.service").read_text()
     unit = tmp_path / "refkeep.service"
     unit.write_text(text.replace("/opt/refkeep/bin/refkeep", str(BIN / "refkeep")))

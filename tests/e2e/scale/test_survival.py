@@ -12,6 +12,7 @@ from tests.parts.service import eventually
 from tests.scale.crowd import Crowd
 from tests.scale.ground import Ground
 
+pytestmark = pytest.mark.timeout(900)  # ten processes start, on a busy machine, too
 BEFORE, AFTER = 100, 200
 """Requests answered well before the trouble begins, and in its midst."""
 
@@ -53,6 +54,7 @@ def test_a_rolling_restart_loses_nothing(ground: Ground, crowd: Crowd) -> None:
 
     crowd.through(trouble)
     assert crowd.failed == []
+    assert [sentence for sentence in crowd.healed if sentence.startswith("GET")] == [], "nginx asks another one"
     assert crowd.lost() == []
 
 
