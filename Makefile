@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup run test e2e soak mutants chaos growth bench check openapi contracts dashboards release lock clean
+.PHONY: help setup run test e2e soak mutants chaos growth bench scale check openapi contracts dashboards release lock clean
 
 # The first of these that is new enough; `make setup PYTHON=/path/to/python` names another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -27,10 +27,10 @@ test: .venv/.dev ## set up and run every test on all cores, on a real PostgreSQL
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report=)
 	@$(if $(ARGS),,$(BIN)/coverage report --include='service/domain/*,service/application/*' --fail-under=100)
 
-e2e: .venv/.e2e ## callers through outages, in a browser, long runs, behind caches, seen by Prometheus (Debian's packages; says which)
-	@missing=; for each in nginx varnishd chromium prometheus; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
+e2e: .venv/.e2e ## callers through outages, in a browser, long runs, behind caches, as deploy/ says, seen by Prometheus (Debian's packages; says which)
+	@missing=; for each in nginx varnishd chromium prometheus wget; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
 	test -z "$$missing" || { echo "make e2e needs what is not installed: apt-get install$$missing" >&2; exit 1; }
-	@$(BIN)/python -m pytest -o faulthandler_timeout=3600 tests/e2e/cdn tests/e2e/links tests/e2e/long tests/e2e/consumers tests/e2e/browser tests/e2e/observability $(ARGS)
+	@$(BIN)/python -m pytest -o faulthandler_timeout=3600 tests/e2e/cdn tests/e2e/links tests/e2e/long tests/e2e/consumers tests/e2e/browser tests/e2e/deploy tests/e2e/scale tests/e2e/observability $(ARGS)
 
 soak: .venv/.dev ## tell stories of other seeds against the model for MINUTES=10, on both stores
 	@$(BIN)/python -m tests.machine $(or $(MINUTES),10) $(ARGS)
@@ -46,6 +46,10 @@ growth: .venv/.dev ## what each operation costs at 10^4, 10^5, 10^6 refs (LONG=1
 
 bench: .venv/.dev ## Refkeep, nginx, SeaweedFS, docker-registry side by side (ARGS="--only 'GET 1 MiB'"; --write: docs/benchmarks.md)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+scale: .venv/.dev ## what 1, 2, 4 processes answer behind nginx, and bytes of each table and index at 10^9 refs (docs/scaling.md)
+	@$(BIN)/python -m tests.scale throughput $(ARGS)
+	@$(BIN)/python -m tests.scale sizes
 
 check: .venv/.dev ## what CI checks beside the tests: format, lint, types, layers, contracts
 	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync=target $(CHECKS)

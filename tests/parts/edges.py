@@ -89,11 +89,29 @@ def running_nginx(folder: Path, replicas: Sequence[int], changes: Mapping[str, s
         **(changes or {}),
     }
     (folder / "site.conf").write_text(_changed((DEPLOY / "nginx-cdn.conf").read_text(), ours))
+    with _running("nginx", folder, port, _nginx_command(folder)) as edge:
+        yield edge
+
+
+@contextlib.contextmanager
+def running_balancer(folder: Path, replicas: Sequence[int]) -> Iterator[Edge]:
+    """nginx without a cache in front of up to four ports."""
+    [port] = free_ports(1)
+    text = (DEPLOY / "nginx.conf").read_text()
+    for number in range(1, 5):
+        line = f"server refkeep-{number}:8080 "
+        assert text.count(line) == 2, f"{line!r} stands there {text.count(line)} times"
+        here = f"server 127.0.0.1:{replicas[number - 1]} " if number <= len(replicas) else "# "
+        text = text.replace(line, here)
+    (folder / "site.conf").write_text(_changed(text, {"listen 80;": f"listen 127.0.0.1:{port} backlog=1024;"}))
+    with _running("nginx", folder, port, _nginx_command(folder)) as edge:
+        yield edge
+
+
+def _nginx_command(folder: Path) -> list[str]:
     user = "user root;" if os.geteuid() == 0 else ""  # who else might not enter the folder
     (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, user=user))
-    command = [program("nginx"), "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
-    with _running("nginx", folder, port, command) as edge:
-        yield edge
+    return [program("nginx"), "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
 
 
 @contextlib.contextmanager
