@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from service.adapters.postgres.checkup import DatabaseFacts, Holder
+from service.adapters.postgres.embedded import embedded_postgres
 from service.adapters.s3 import client
 from service.adapters.s3.abilities import Abilities
 from service.adapters.s3.checkup import BucketFacts
@@ -227,31 +228,16 @@ def test_a_database_that_is_not_there_is_named(dsn: str, tmp_path: Path) -> None
     named("database", "host is not known", "Correct the host", "database", DATABASE_URL=wrong)
 
 
-def test_a_password_that_is_wrong_is_named_and_not_shown(postgres: PostgresServer, dsn: str) -> None:
-    sql(postgres.dsn, "CREATE ROLE doctor LOGIN PASSWORD 'right'")
-    try:
-        with asking_for_passwords(postgres, "doctor"):
-            known = urlsplit(dsn)._replace(netloc="doctor:swordfish@")
-            named("database", "User or password", "ALTER ROLE", "database", DATABASE_URL=urlunsplit(known))
-            done, _ = examined("database", DATABASE_URL=urlunsplit(known))
-            assert "swordfish" not in done.stdout + done.stderr
-    finally:
-        sql(postgres.dsn, "DROP ROLE doctor")
-
-
-@contextlib.contextmanager
-def asking_for_passwords(server: PostgresServer, role: str) -> Iterator[None]:
-    """The server believes this role no more without a password."""
-    [row] = asyncio.run(fetch(server.dsn, "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1) AS pid"))
-    file = Path(f"/proc/{row['pid']}/cwd/pg_hba.conf")
-    before = file.read_text()
-    file.write_text(f"local all {role} scram-sha-256\n{before}")
-    sql(server.dsn, "SELECT pg_reload_conf()")
-    try:
-        yield
-    finally:
-        file.write_text(before)
-        sql(server.dsn, "SELECT pg_reload_conf()")
+def test_a_password_that_is_wrong_is_named_and_not_shown(tmp_path: Path) -> None:
+    with embedded_postgres(tmp_path) as own:
+        sql(own, "CREATE ROLE doctor LOGIN PASSWORD 'right'")
+    rules = tmp_path / "postgres/pg_hba.conf"
+    rules.write_text(f"local all doctor scram-sha-256\n{rules.read_text()}")
+    with embedded_postgres(tmp_path) as own:
+        known = urlunsplit(urlsplit(own)._replace(netloc="doctor:swordfish@"))
+        named("database", "User or password", "ALTER ROLE", "database", DATABASE_URL=known)
+        done, _ = examined("database", DATABASE_URL=known)
+        assert "swordfish" not in done.stdout + done.stderr
 
 
 def test_a_schema_that_is_older_or_newer_is_named(postgres: PostgresServer, dsn: str) -> None:

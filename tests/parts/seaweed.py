@@ -43,10 +43,27 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def running_seaweed(folder: Path, *, anonymous: bool = False) -> Iterator[Seaweed]:
-    """Start a server with its data in `folder`, yield it once it answers, stop it. `anonymous`: for everybody."""
+    """Start a server with its data in `folder`, yield it once it answers, stop it. `anonymous`: for everybody.
+
+    Ports that were free a moment ago may be another's by now: a server that ends at its start is started on others.
+    """
+    for last in (False, False, True):
+        with contextlib.ExitStack() as stack:
+            try:
+                server = stack.enter_context(_started(folder, anonymous=anonymous))
+            except ChildProcessError:
+                if last:
+                    raise
+                continue
+            yield server
+            return
+
+
+@contextlib.contextmanager
+def _started(folder: Path, *, anonymous: bool) -> Iterator[Seaweed]:
     ports = free_ports(2 * len(_ROLES))
     http, grpc = dict(zip(_ROLES, ports, strict=False)), dict(zip(_ROLES, ports[len(_ROLES) :], strict=True))
-    with (folder / "weed.log").open("wb") as log:
+    with (folder / "weed.log").open("ab") as log:
         server = subprocess.Popen(_command(folder, http, grpc, anonymous=anonymous), stdout=log, stderr=log)
     try:
         welcome = HTTPStatus.OK if anonymous else HTTPStatus.FORBIDDEN
@@ -68,7 +85,7 @@ def _command(folder: Path, http: dict[str, int], grpc: dict[str, int], *, anonym
     if anonymous:
         identities.append({"name": "anonymous", **rights})
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(exist_ok=True)
     return [
         *("setpriv", "--pdeathsig", "KILL"),  # a killed test run leaves no server behind
         str(Path(sys.executable).parent / "weed"),
@@ -104,4 +121,6 @@ def _wait_for(server: subprocess.Popen[bytes], port: int, path: str, is_ready: C
             if is_ready(answer.status):
                 return
         time.sleep(0.05)
+    if server.poll() is not None:
+        raise ChildProcessError("SeaweedFS ended at its start")
     raise RuntimeError("SeaweedFS did not start")
