@@ -76,7 +76,7 @@ def taking(command: click.Command, words: list[str]) -> tuple[click.Command, lis
     return taking(found, words[1:])
 
 
-@pytest.mark.parametrize("path", LEAVES.keys() - WITHOUT_RESULT - LINES_OF_JSON)
+@pytest.mark.parametrize("path", sorted(LEAVES.keys() - WITHOUT_RESULT - LINES_OF_JSON))
 def test_a_command_with_a_result_tells_it_as_json(path: str) -> None:
     assert "--json" in [option for parameter in LEAVES[path].params for option in parameter.opts]
 
