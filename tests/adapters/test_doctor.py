@@ -24,7 +24,7 @@ from service.adapters.s3.abilities import Abilities
 from service.adapters.s3.checkup import BucketFacts
 from service.commands.checkup import database as database_checks
 from service.commands.checkup.findings import Verdict, looked_at
-from service.commands.checkup.store import judge_bucket
+from service.commands.checkup.store import judge_bucket, judge_clock
 from service.settings import Settings
 from tests.parts.blobs import files_under
 from tests.parts.buckets import BUCKET, config_for, emptied_bucket, physical_keys
@@ -357,6 +357,11 @@ def test_facts_of_a_database_are_judged(facts: DatabaseFacts, check: str, verdic
 def test_a_bucket_without_conditions_is_a_warning() -> None:
     [finding] = judge_bucket(BucketFacts(abilities=Abilities(checksums=True, conditional=False)))
     assert (finding.verdict, "without conditional writes:" in finding.says) == (Verdict.WARNING, True)
+
+
+@pytest.mark.parametrize(("ahead", "verdict"), [(None, []), (-29.0, ["ok"]), (31.0, ["warning"]), (-601.0, ["fault"])])
+def test_the_clock_of_a_store_is_judged(ahead: float | None, verdict: list[str]) -> None:
+    assert [each.verdict.value for each in judge_clock(ahead)] == verdict
 
 
 def test_a_check_that_breaks_or_hangs_is_a_finding() -> None:

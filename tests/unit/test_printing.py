@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from service.commands.output import plain_errors, print_table
+from service.commands.progress import Unit, progress
 from service.domain.errors import BadRequest
 
 HOSTILE = "[bold]a[/nosuch] :smile: \x1b[2J\r\n\t\x9b1m\u202e\ud800 ü"
@@ -32,3 +33,15 @@ def test_the_sentence_of_a_fault_moves_no_terminal_and_keeps_its_lines() -> None
 
     with pytest.raises(Exception, match=r"one\\x1b\[2J\ntwo"):
         command()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("unit", ["items", "bytes", "share", "unknown"])
+def test_progress_is_shown_on_a_terminal_alone(
+    unit: Unit, terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with progress("Reading", 10, unit) as tell:
+        tell(4, "Reading on")
+        tell(10)
+    assert ("Reading on" in capsys.readouterr().err) is terminal

@@ -62,7 +62,7 @@ async def _bucket(settings: Settings) -> list[Finding]:
     from service.adapters.s3.checkup import try_out
 
     facts = await try_out(_config(settings))
-    return [*judge_bucket(facts), *_clock(facts.ahead)]
+    return [*judge_bucket(facts), *judge_clock(facts.ahead)]
 
 
 def judge_bucket(facts: BucketFacts) -> Iterator[Finding]:
@@ -84,7 +84,8 @@ def judge_bucket(facts: BucketFacts) -> Iterator[Finding]:
         yield ok("store", "The bucket takes, gives and lets go of bytes; it honours conditions and checksums.")
 
 
-def _clock(ahead: float | None) -> Iterator[Finding]:
+def judge_clock(ahead: float | None) -> Iterator[Finding]:
+    """What is to be said of a store's clock, `ahead` seconds before ours; nothing where it is not known."""
     if ahead is None:
         return
     if abs(ahead) < _SKEWED_S:

@@ -26,17 +26,8 @@ def standby_of(dsn: str, data_dir: Path) -> Iterator[str]:
     """A server that recovers for ever from a base backup of that one, and may be read meanwhile."""
     [host] = parse_qs(urlsplit(dsn).query)["host"]
     cluster, owner = data_dir / "postgres", Path(host).stat()
-    command = [
-        _BIN / "pg_basebackup",
-        "--host",
-        host,
-        "--username",
-        SUPERUSER,
-        "--pgdata",
-        cluster,
-        "--checkpoint=fast",
-    ]
-    subprocess.run(command, check=True, timeout=60)
+    words = ["--host", host, "--username", SUPERUSER, "--pgdata", str(cluster), "--checkpoint=fast"]
+    subprocess.run([str(_BIN / "pg_basebackup"), *words], check=True, timeout=60)
     (cluster / ".s.PGSQL.5432.lock").unlink()  # the primary's, whose socket lies in its folder
     (cluster / "standby.signal").touch()
     for path in (cluster, *cluster.rglob("*")):
