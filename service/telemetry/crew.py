@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from threading import Thread
 from typing import Final
@@ -30,11 +30,22 @@ class Crew:
     size: int
     number: int = 0
     listener: socket.socket | None = None
+    _answering: list[Thread] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def tell(self, told: Callable[[], bytes]) -> None:
         """Answer the others with what `told` returns, in a thread of its own: the event loop may be busy."""
         if self.listener is not None:
-            Thread(target=_answer, args=(self.listener, told), name="refkeep-crew", daemon=True).start()
+            thread = Thread(target=_answer, args=(self.listener, told), name="refkeep-crew", daemon=True)
+            self._answering.append(thread)
+            thread.start()
+
+    def leave(self) -> None:
+        """End the answers. A place is free once nobody waits at it: who comes next may take it when this returns."""
+        if self.listener is not None:
+            with suppress(OSError):
+                self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for the next one
+        for thread in self._answering:
+            thread.join(2 * _PATIENCE_S)
 
     def ask(self) -> list[bytes]:
         """What the others tell, each within a second; whoever is not there, or too late, is left out. Blocks."""
@@ -63,11 +74,11 @@ def joined(service: str, size: int) -> Iterator[Crew]:
     with socket.socket(socket.AF_UNIX) as listener:
         number = next(number for number in count() if _could_take(listener, _address(service, number)))
         listener.listen(size)
+        crew = Crew(service, size, number, listener)
         try:
-            yield Crew(service, size, number, listener)
+            yield crew
         finally:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for the next one
+            crew.leave()
 
 
 def _address(service: str, number: int) -> str:
