@@ -16,13 +16,22 @@ from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.integrity import PostgresIntegrity
+from service.adapters.postgres.moves import pulse_name
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.pulse import listening
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.application.authenticate import Authenticate
 from service.application.watch_lag import WatchLag
-from service.composition import Parts, create_collect, create_storage, create_use_cases, file_check
+from service.composition import (
+    Parts,
+    create_collect,
+    create_storage,
+    create_use_cases,
+    file_check,
+    location_of,
+    open_everywhere,
+)
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
@@ -106,16 +115,18 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         connect = {"dsn": deployment.database_url}
         database = await open_database(connect, settings.pool_size)
         stack.push_async_callback(database.aclose)
-        await stack.enter_async_context(listening(connect, database))
+        await stack.enter_async_context(listening(connect, database, pulse_name(str(location_of(settings)))))
         storage = create_storage(settings)
         await storage.aopen()
         stack.push_async_callback(storage.aclose)
         await storage.sweep_abandoned()
+        everywhere = await stack.enter_async_context(open_everywhere(settings, database, storage))
         prober = VipsProber()
         stack.push_async_callback(prober.aclose)
         await prober.warm()
         tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
-        yield Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry, tail)
+        observed = ObservedStorage(everywhere.storage), ObservedProber(prober)
+        yield Parts(database, storage, *observed, telemetry, tail, everywhere.standing)
 
 
 @asynccontextmanager
@@ -124,7 +135,8 @@ async def _collecting(settings: Settings, parts: Parts, drain: Drain) -> AsyncIt
     if settings.read_only:
         yield
         return
-    collect, collection = create_collect(settings, parts.database, parts.store), PostgresCollection(parts.database)
+    collect = create_collect(settings, parts.database, parts.store, parts.storage)
+    collection = PostgresCollection(parts.database)
 
     async def turn() -> bool:
         collected = await collect()
