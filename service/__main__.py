@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "events": "service.commands.events:events",
     "fsck": "service.commands.repair:fsck",
     "scrub": "service.commands.repair:scrub",
+    "migrate-store": "service.commands.moving:migrate_store",
     "import": "service.commands.imports:imports",
     "openapi": "service.commands.openapi:openapi",
 }
