@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "events": _Entry("events:events", "The event log: every decision that was taken."),
     "fsck": _Entry("repair:fsck", "Hold the database and the store against each other."),
     "scrub": _Entry("repair:scrub", "Read what lies in the store, and mark what was damaged."),
+    "migrate-store": _Entry("moving:migrate_store", "Move all bytes to another store while everything runs."),
     "import": _Entry("imports:imports", "Imports: refs of what another system has."),
     "openapi": _Entry("openapi:openapi", "Print the OpenAPI document."),
 }

@@ -15,13 +15,14 @@ from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
+from service.adapters.postgres.moves import pulse_name
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.pulse import listening
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.application.authenticate import Authenticate
 from service.background import collecting, measuring
-from service.composition import Parts, create_storage, create_use_cases, file_check
+from service.composition import Parts, create_storage, create_use_cases, file_check, location_of, open_everywhere
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
@@ -110,17 +111,19 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         database = await open_database(connect, settings.pool_size)
         stack.push_async_callback(database.aclose)
         outlets().pool = database.state
-        await stack.enter_async_context(listening(connect, database))
+        await stack.enter_async_context(listening(connect, database, pulse_name(str(location_of(settings)))))
         storage = create_storage(settings)
         await storage.aopen()
         stack.push_async_callback(storage.aclose)
         if not settings.read_only:
             await storage.sweep_abandoned()
+        everywhere = await stack.enter_async_context(open_everywhere(settings, database, storage))
         prober = VipsProber()
         stack.push_async_callback(prober.aclose)
         await prober.warm()
         tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
-        yield Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry, crew, tail)
+        observed = ObservedStorage(everywhere.storage), ObservedProber(prober)
+        yield Parts(database, storage, *observed, telemetry, crew, tail, everywhere.standing)
 
 
 def _started_telemetry(settings: Settings, crew: Crew) -> Telemetry:

@@ -29,7 +29,7 @@ async def collecting(settings: Settings, parts: Parts, drain: Drain) -> AsyncIte
     if settings.read_only:
         yield
         return
-    collect = create_collect(settings, parts.database, parts.store)
+    collect = create_collect(settings, parts.database, parts.store, parts.storage)
 
     async def turn() -> bool:
         collected = await collect()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
 from service.adapters.filesystem.cached import is_at_hand, may_be_cached
 from service.adapters.filesystem.storage import FilesystemStorage
+from service.adapters.moving import Elsewhere, MovingStorage, OtherStore
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresWorkspaces
 from service.adapters.postgres.adoption import PostgresAdoption
-from service.adapters.postgres.blobs import PostgresBlobs
+from service.adapters.postgres.blobs import NeverMoved, PostgresBlobs
 from service.adapters.postgres.catalogue import PostgresCatalogue
 from service.adapters.postgres.clock import PostgresClock
 from service.adapters.postgres.collection import PostgresCollection
@@ -25,6 +26,7 @@ from service.adapters.postgres.holds import PostgresHolds
 from service.adapters.postgres.imports import PostgresImports
 from service.adapters.postgres.integrity import PostgresIntegrity
 from service.adapters.postgres.leftovers import PostgresLeftovers
+from service.adapters.postgres.moves import PostgresMoves
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.refs import PostgresRefs
@@ -61,6 +63,7 @@ from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
 from service.application.list_media import ListMedia
 from service.application.list_refs import ListRefs
+from service.application.move_store import MoveStore, Side
 from service.application.place_hold import PlaceHold
 from service.application.purge_due import PurgeDue
 from service.application.purge_media import PurgeMedia
@@ -76,13 +79,16 @@ from service.application.scrub import Scrub
 from service.application.sign_media import SignMedia
 from service.application.sign_media_list import SignMediaList
 from service.application.signing import Signer
+from service.application.standing import StoreStanding
 from service.application.take_snapshot import TakeSnapshot
 from service.application.upload_blob import UploadBlob
 from service.application.walk_store import WalkStore
+from service.domain.location import BucketLocation, FolderLocation, Location, parse_location
 from service.domain.policy import Policies
 from service.domain.signature import Signatures
 from service.ports.feed import Tail
 from service.ports.imports import ImportLedger
+from service.ports.moves import Standing
 from service.ports.prober import Prober
 from service.ports.sources import Sources
 from service.ports.storage import Storage
@@ -103,7 +109,7 @@ Store: TypeAlias = "FilesystemStorage | S3Storage"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What lives as long as a worker, open."""
+    """What lives as long as a worker, open. `standing` is that of its own store."""
 
     database: Database
     store: Store
@@ -112,13 +118,52 @@ class Parts:
     telemetry: Telemetry
     crew: Crew
     tail: Tail
+    standing: Standing = field(default_factory=NeverMoved)
 
 
 def create_storage(settings: Settings) -> Store:
     """The configured store, not yet open."""
+    return store_at(settings, location_of(settings))
+
+
+def location_of(settings: Settings) -> Location:
+    """Where the configured store is."""
     if settings.storage == "s3" and settings.s3_bucket is not None:
-        return _s3_storage(settings, settings.s3_bucket)
-    return FilesystemStorage(settings.data_dir / "blobs", read_only=settings.read_only)
+        return BucketLocation(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_region)
+    return FolderLocation(PurePosixPath(settings.data_dir.resolve() / "blobs"))
+
+
+def store_at(settings: Settings, location: Location) -> Store:
+    """The store at a location, not yet open."""
+    if isinstance(location, BucketLocation):
+        return _s3_storage(settings, location)
+    return FilesystemStorage(Path(location.path), read_only=settings.read_only)
+
+
+@dataclass(frozen=True, slots=True)
+class Everywhere:
+    """The configured store and, while it is being moved, the other one; `standing` says whether it is still one."""
+
+    storage: MovingStorage
+    standing: StoreStanding
+
+
+@asynccontextmanager
+async def open_everywhere(settings: Settings, database: Database, store: Store) -> AsyncIterator[Everywhere]:
+    """Look beyond the configured store, which is open; what was opened for that is closed with the block."""
+    standing = StoreStanding(PostgresMoves(database), store)
+
+    async def open_other(location: str) -> OtherStore:
+        other = store_at(settings, parse_location(location))
+        if not isinstance(other, FilesystemStorage):  # which would make the folders of a disk that is not mounted
+            await other.aopen()
+        return other
+
+    elsewhere = Elsewhere(standing, str(location_of(settings)), open_other)
+    try:
+        yield Everywhere(MovingStorage(store, elsewhere), standing)
+    finally:
+        await elsewhere.aclose()
 
 
 def file_check(settings: Settings) -> Callable[[Path], bool]:
@@ -127,22 +172,22 @@ def file_check(settings: Settings) -> Callable[[Path], bool]:
     return is_at_hand if is_local else lambda _: False
 
 
-def _s3_storage(settings: Settings, bucket: str) -> S3Storage:
+def _s3_storage(settings: Settings, at: BucketLocation) -> S3Storage:
     # Half of a start's time is this import, and a folder needs none of it.
     from service.adapters.s3.client import S3Config, wants_checksums  # noqa: PLC0415
     from service.adapters.s3.storage import S3Storage  # noqa: PLC0415
 
-    region = settings.s3_region or "us-east-1"
-    config = S3Config(bucket, settings.s3_endpoint_url, region, checksums=wants_checksums())
+    region = at.region or "us-east-1"
+    config = S3Config(at.bucket, at.endpoint, region, profile=at.profile, checksums=wants_checksums())
     return S3Storage(config, settings.data_dir / "spool")
 
 
-def create_collect(settings: Settings, database: Database, store: Store) -> Collect:
-    """The collector, on a store that is open."""
+def create_collect(settings: Settings, database: Database, store: Store, storage: Storage | None = None) -> Collect:
+    """The collector, on a store that is open; it removes bytes from `storage`, if not from there alone."""
     return Collect(
         GuardStore(PostgresSentinel(database), store),
         PostgresCollection(database),
-        ObservedStorage(store),
+        storage or ObservedStorage(store),
         PostgresLeftovers(database),
         store,
         PurgeDue(PostgresTrash(database)),
@@ -163,19 +208,39 @@ class Repair:
 @asynccontextmanager
 async def create_repair(settings: Settings, database: Database, store: Store) -> AsyncIterator[Repair]:
     """Repair, on a store that is open; what looks at media starts when it is needed, and ends with the block."""
-    guard, storage = GuardStore(PostgresSentinel(database), store), ObservedStorage(store)
     integrity, clock, prober = PostgresIntegrity(database), PostgresClock(database), VipsProber()
-    walk, workspaces = WalkStore(integrity, storage, settings.quarantine), PostgresWorkspaces(database)
+    guard, workspaces = GuardStore(PostgresSentinel(database), store), PostgresWorkspaces(database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
-    try:
-        yield Repair(
-            CheckStore(guard, walk, PostgresSpace(database), clock, store, lifetimes),
-            AdoptObjects(guard, walk, PostgresAdoption(database), workspaces, ObservedProber(prober), lifetimes),
-            Scrub(guard, PostgresScrubbing(database), integrity, storage, clock),
-            settings.orphan_retention,
-        )
-    finally:
-        await prober.aclose()
+    async with open_everywhere(settings, database, store) as everywhere:
+        storage = ObservedStorage(everywhere.storage)
+        walk = WalkStore(integrity, storage, settings.quarantine)
+        try:
+            yield Repair(
+                CheckStore(guard, walk, PostgresSpace(database), clock, store, lifetimes),
+                AdoptObjects(guard, walk, PostgresAdoption(database), workspaces, ObservedProber(prober), lifetimes),
+                Scrub(guard, PostgresScrubbing(database), integrity, storage, clock),
+                settings.orphan_retention,
+            )
+        finally:
+            await prober.aclose()
+
+
+@asynccontextmanager
+async def create_move(
+    settings: Settings, database: Database, sides: tuple[Location, Location], jobs: int
+) -> AsyncIterator[MoveStore]:
+    """A move from one location to another, both stores open for as long as the block runs."""
+    async with AsyncExitStack() as stack:
+
+        async def side(location: Location) -> Side:
+            store = store_at(settings, location)
+            await store.aopen()
+            stack.push_async_callback(store.aclose)
+            return Side(ObservedStorage(store), store, str(location))
+
+        source, target = [await side(each) for each in sides]
+        integrity, sentinel = PostgresIntegrity(database), PostgresSentinel(database)
+        yield MoveStore(PostgresMoves(database), sentinel, integrity, source, target, jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +261,8 @@ async def create_imports(
     refs, ledger = PostgresRefs(database), PostgresImports(database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
     rules = Rules(load_policies(settings.policies), lifetimes)
-    blobs, objects = PostgresBlobs(database), PostgresObjects(database)
+    standing, objects = StoreStanding(PostgresMoves(database), store), PostgresObjects(database)
+    blobs = PostgresBlobs(database, standing)
     upload = UploadBlob(ObservedStorage(store), ObservedProber(prober), objects, blobs, lifetimes)
     change, at_once = ChangeRefs(refs, rules), asyncio.Semaphore(jobs)
     entity = ImportEntity(sources, upload, change, refs, ledger, rules, settings.max_upload_bytes, at_once)
@@ -208,7 +274,7 @@ async def create_imports(
 
 def create_use_cases(settings: Settings, policies: Policies, callers: Callers, parts: Parts) -> UseCases:
     """Everything that handlers call."""
-    blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
+    blobs, refs = PostgresBlobs(parts.database, parts.standing), PostgresRefs(parts.database)
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
     feed = PostgresFeed(parts.database)
     shared_feed = SharedFeed(feed, at_once=max(settings.pool_size // 2, 1))

@@ -14,8 +14,8 @@ from service.domain.errors import BehindFence, WrongStore
 from service.ports.notes import StoreNotes
 from service.ports.sentinel import Sentinel, SentinelLedger
 
-NOTE, FENCE = "sentinel", "fence"
-NOTES = frozenset({NOTE, FENCE})
+NOTE, FENCE, TOKEN = "sentinel", "fence", "move"
+NOTES = frozenset({NOTE, FENCE, TOKEN})
 _NO_REST = timedelta()
 _TRIES = 3
 _DIGITS = 18

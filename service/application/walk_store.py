@@ -52,7 +52,7 @@ class WalkStore:
                 suspects.clear()
             seen += 1
             if seen % _EVERY == 0:
-                tell(_place_of(key_of(known, stored)))
+                tell(place_of(key_of(known, stored)))
         await self._settle(suspects, report, strays, dry_run=dry_run)
 
     async def _settle(self, suspects: Sequence[Pair], report: Report, strays: Strays, *, dry_run: bool) -> None:
@@ -124,6 +124,6 @@ def key_of(known: KnownObject | None, stored: StoredObject | None) -> str:
     return known.key if known is not None else "" if stored is None else stored.key
 
 
-def _place_of(key: str) -> float:
+def place_of(key: str) -> float:
     """How far the walk has come: keys begin with the digits of hashes, which are spread evenly."""
     return int(key[:2] + key[3:5], 16) / _KEYS

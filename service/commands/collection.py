@@ -150,15 +150,18 @@ def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def _open_desk(url: str) -> AsyncIterator[_Desk]:
+    from service.adapters.observed import ObservedStorage
     from service.adapters.postgres.collection import PostgresCollection
     from service.adapters.postgres.opening import open_database
-    from service.composition import create_collect, create_storage
+    from service.composition import create_collect, create_storage, open_everywhere
 
     settings = settings_of_environment()
     database, store = await open_database({"dsn": url}, 2), create_storage(settings)
     try:
         await store.aopen()
-        yield _Desk(create_collect(settings, database, store), PostgresCollection(database))
+        async with open_everywhere(settings, database, store) as everywhere:
+            collect = create_collect(settings, database, store, ObservedStorage(everywhere.storage))
+            yield _Desk(collect, PostgresCollection(database))
     finally:
         await store.aclose()
         await database.aclose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,8 @@ def fsck(ctx: click.Context, /, **options: Any) -> None:
     _check_options(ctx, options)
     if not options["dry_run"]:
         refuse_read_only()
-    _print_report(_run(lambda repair, tell: _check(repair, tell, options)), options)
+    alone = options["adopt"] and not options["dry_run"]
+    _print_report(_run(lambda repair, tell: _check(repair, tell, options), alone=alone), options)
 
 
 @click.command(
@@ -137,18 +138,29 @@ async def _scrub(repair: Repair, tell: Tell, options: dict[str, Any]) -> Report:
     return await repair.scrub(Budget(options["max_bytes"], seconds, options["rate"], options["older_than"]), tell)
 
 
-def _run(work: Callable[[Repair, Tell], Awaitable[Report]], size: int | None = None) -> Report:
-    """`size` are the bytes that are to be read at most; None: progress is a share of the whole."""
+def _run(work: Callable[[Repair, Tell], Awaitable[Report]], size: int | None = None, *, alone: bool = False) -> Report:
+    """`size` are the bytes that are to be read at most; None: progress is a share of the whole.
+
+    `alone`: not beside a move, whose last pass may have gone by where an object comes back.
+    """
     import asyncio
 
     async def at(url: str) -> Report:
         shown = progress("Comparing", 1.0, "share") if size is None else progress("Reading", size or None, "bytes")
         with shown as tell:
-            async with _opened(url) as repair:
+            async with _alone(url, alone=alone), _opened(url) as repair:
                 return await work(repair, tell)
 
     with reachable_postgres(settings_of_environment()) as url:
         return asyncio.run(at(url))
+
+
+@asynccontextmanager
+async def _alone(url: str, *, alone: bool) -> AsyncIterator[None]:
+    from service.adapters.postgres.moves import moving_alone
+
+    async with moving_alone({"dsn": url}) if alone else nullcontext():
+        yield
 
 
 @asynccontextmanager

@@ -518,3 +518,9 @@ class BehindFence(RefkeepError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"{why} Nothing is collected until `refkeep fsck --adopt` has compared it with the store.")
+
+
+class MoveRefused(RefkeepError):
+    """A move between stores that cannot begin or go on as it was asked for."""
+
+    code = "move-refused"

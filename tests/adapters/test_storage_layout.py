@@ -23,7 +23,8 @@ pytestmark = pytest.mark.anyio
 LAYOUT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "contracts/storage.yaml").read_text())
 SHA = "9ea4faa9e3fb6a58be4f77d09c3e8f7f2d74ddccc7b2a2fbb6efe9398deaacab"
 KEY = f"{SHA[:2]}/{SHA[2:4]}/{SHA}.0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b"
-CONTENT = {"sentinel": b"0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b", "fence": b"7"}
+ID = b"0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b"
+CONTENT = {"sentinel": ID, "fence": b"7", "move": ID}
 FOLDERS = {folder["name"]: folder["content"] for folder in LAYOUT["filesystem"]["folders"]}
 
 

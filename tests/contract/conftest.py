@@ -6,12 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.memory.database import MemoryDatabase
 from service.adapters.memory.storage import MemoryStorage
+from service.adapters.moving import Elsewhere, MovingStorage, OtherStore
+from service.application.guard_store import NOTE
+from service.application.standing import StoreStanding
+from service.ports.moves import Move, MoveLedger, Stores
 from service.ports.storage import Storage
 from tests.parts.blobs import files_under, keys
 from tests.parts.buckets import emptied_bucket, opened, physical_keys
@@ -70,6 +75,37 @@ async def s3(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Stor
 
 
 @asynccontextmanager
+async def moving(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Store]:
+    """A store from which nothing was moved yet, and the new one."""
+    new, old = MemoryStorage(folder / "new"), FilesystemStorage(folder / "old")
+    for each in (new, old):
+        await each.aopen()
+        await each.write_note(NOTE, b"ours")
+    standing = StoreStanding(cast("MoveLedger", UnderWay()), new)
+    elsewhere = Elsewhere(standing, "file:///new", lambda _: _answered(cast("OtherStore", old)))
+
+    async def contents() -> set[str]:
+        left = {path.removeprefix("objects/") for path in files_under(folder / "old")} - {NOTE}
+        return set(await keys(new)) | files_under(folder / "new") | left
+
+    try:
+        yield Store(MovingStorage(new, elsewhere), contents)
+    finally:
+        await elsewhere.aclose()
+
+
+class UnderWay:
+    """A database that says so."""
+
+    async def stores(self) -> Stores:
+        return Stores(1, "ours", Move("file:///old", "file:///new", "nobody's"))
+
+
+async def _answered(store: OtherStore) -> OtherStore:
+    return store
+
+
+@asynccontextmanager
 async def losable_filesystem(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[LosableStore]:
     storage = FilesystemStorage(folder / "mount")
     await storage.aopen()
@@ -89,8 +125,16 @@ async def losable_s3(request: pytest.FixtureRequest, folder: Path) -> AsyncItera
         yield LosableStore(await rest.enter_async_context(opened(config, folder)), network.aclose)
 
 
-@pytest.fixture(params=[memory, filesystem, s3], ids=lambda adapter: adapter.__name__)
+@pytest.fixture(params=[memory, filesystem, s3, moving], ids=lambda adapter: adapter.__name__)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    make: Callable[[pytest.FixtureRequest, Path], AbstractAsyncContextManager[Store]] = request.param
+    async with make(request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=[memory, filesystem, s3], ids=lambda adapter: adapter.__name__)
+async def bare(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """Those that have notes of their own."""
     make: Callable[[pytest.FixtureRequest, Path], AbstractAsyncContextManager[Store]] = request.param
     async with make(request, tmp_path) as made:
         yield made

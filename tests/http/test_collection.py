@@ -136,6 +136,7 @@ def test_a_look_at_what_is_due_writes_nothing_to_database_or_store(yard: Yard) -
         "fsck --adopt",
         "fsck --repair-quota",
         "scrub",
+        "migrate-store --to s3://elsewhere",
         "events drop --before 1d",
         "keys create --name x --workspace acme",
         "keys revoke x",

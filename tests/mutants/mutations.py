@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 _POSTGRES = "service/adapters/postgres"
 _ORDERS = "tests/adapters/test_losing_orders.py"
+_MOVES = "tests/adapters/test_moving_store.py"
 _LEDGER = f"{_POSTGRES}/migrations/0001_ledger.sql"
 
 
@@ -65,6 +66,22 @@ MUTATIONS = (
             Replacement(_LEDGER, "OR array_position(path, NEW.state) < array_position(path, OLD.state) THEN", "THEN"),
         ),
         ("tests/adapters/test_collection_races.py",),
+    ),
+    Mutation(
+        "publish into a store that is closed",
+        (
+            Replacement(
+                f"{_POSTGRES}/blobs.py",
+                'if load["store_epoch"] != self.standing.epoch:',
+                'if load["store_epoch"] is None:',
+            ),
+        ),
+        (f"{_MOVES}::test_an_upload_that_lands_in_the_old_store_after_the_last_pass_is_refused",),
+    ),
+    Mutation(
+        "close a store without waiting for who publishes",
+        (Replacement(f"{_POSTGRES}/moves.py", "LOCK TABLE objects IN EXCLUSIVE MODE", "SELECT"),),
+        (f"{_MOVES}::test_a_publication_under_way_is_waited_for_and_its_bytes_come_along",),
     ),
     Mutation(
         "UPDATE instead of DELETE",

@@ -33,7 +33,7 @@ QUARANTINE = timedelta(hours=24)
 MOMENT = timedelta(seconds=1)
 Store = FilesystemStorage | S3Storage | MemoryStorage
 _EMPTY = """TRUNCATE objects, blobs, holdings, holds, entities, refs, tombstones, events, rejections, idempotency,
-    holding_reviews, blob_reviews"""
+    holding_reviews, blob_reviews, store_moves"""
 _numbers = count(1)
 
 
@@ -142,7 +142,9 @@ class Yard:
 async def opened_yard(database: Database, store: Store, ledger: Ledger) -> AsyncIterator[Yard]:
     """A yard on an empty database; its clock goes right again afterwards. Emptying is quicker than a new database."""
     await database.fetch(_EMPTY)
-    await database.fetch("UPDATE sentinel SET placed_at = NULL, advanced_at = NULL, rests_until = NULL")
+    await database.fetch(
+        "UPDATE sentinel SET placed_at = NULL, advanced_at = NULL, rests_until = NULL, store_epoch = 0"
+    )
     await database.fetch("UPDATE workspaces SET used_bytes = 0, used_items = 0")
     try:
         yield Yard(database, store, ledger)

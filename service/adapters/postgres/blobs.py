@@ -10,6 +10,7 @@ import asyncpg
 
 from service.adapters.postgres.claims import attempt, claim_lock, claim_parameters, replay_of
 from service.adapters.postgres.database import Connection, Database, Row
+from service.adapters.postgres.errors import StoreInDoubt
 from service.adapters.postgres.healing import MAKE_LIVE, heal, is_marked
 from service.adapters.postgres.locks import lock_of
 from service.adapters.postgres.log import PLACE, WRITE, event_columns, event_place
@@ -21,6 +22,7 @@ from service.domain.holding_decision import HoldingState, standing_look
 from service.observability import observed
 from service.ports.blobs import BlobOutcome, HoldingJudge, Published
 from service.ports.idempotency import Claim, Replay
+from service.ports.moves import Standing
 from service.ports.objects import Reservation
 
 _FIND = f"""SELECT {BLOB_COLUMNS} FROM blobs b JOIN holdings h ON h.blob_id = b.id
@@ -48,8 +50,11 @@ LEFT JOIN holdings h ON h.blob_id = b.id AND h.workspace_id = $1
 LEFT JOIN idempotency i ON i.workspace_id = $1 AND i.key = $3
 """
 _LOAD_HELD = _LOAD.replace("o.state", "NULL AS state")
-# The object row is locked and read again: a sweep may have condemned it since it was reserved.
-_LOAD_RESERVED = f"{_LOAD.replace('FROM (SELECT 1) AS one', 'FROM objects o')} WHERE o.id = $4 FOR UPDATE OF o"
+# The object row is locked and read again: a sweep may have condemned it since it was reserved. The lock comes before
+# the epoch is read, so that who closes a store waits for this transaction, or this one sees it closed.
+_EPOCH = "o.state, (SELECT store_epoch FROM sentinel) AS store_epoch"
+_LOAD_RESERVED = f"""{_LOAD.replace("o.state", _EPOCH).replace("FROM (SELECT 1) AS one", "FROM objects o")}
+WHERE o.id = $4 FOR UPDATE OF o"""
 
 # $1-$12 the event's columns, $13-$15 the claim, $16 the end of the lease, $17-$22 what was found in the bytes,
 # $23 their size, $24 the object.
@@ -89,11 +94,24 @@ quota AS (UPDATE workspaces SET used_bytes = used_bytes - $17, used_items = used
 DELETE FROM holdings WHERE workspace_id = $7 AND blob_id = $16"""
 
 
+class NeverMoved:
+    """A process that puts nothing into a store once its database has been moved to another."""
+
+    epoch = 0
+
+    async def renew(self) -> None:
+        """Nobody can tell whose the store is."""
+
+
+_NEVER_MOVED = NeverMoved()
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresBlobs:
-    """`BlobLedger` on Postgres."""
+    """`BlobLedger` on Postgres. `standing` is that of the store into which this process puts what it publishes."""
 
     database: Database
+    standing: Standing = _NEVER_MOVED
 
     @observed("blobs.find", layer="repo", span_name="SELECT blobs")
     async def find(self, workspace: str, sha256: Sha256) -> Blob | None:
@@ -152,7 +170,12 @@ class PostgresBlobs:
     ) -> Published:
         """See the port."""
         turn = _Turn(workspace, await self.database.require_workspace_id(workspace), reservation.sha256, judge, claim)
-        return await attempt(self.database, workspace, claim, lambda: self._publish(turn, reservation, media))
+        publish = partial(attempt, self.database, workspace, claim, lambda: self._publish(turn, reservation, media))
+        try:
+            return await publish()
+        except StoreInDoubt:
+            await self.standing.renew()
+            return await publish()
 
     @observed("blobs.release", layer="repo", span_name="WRITE holdings")
     async def release(
@@ -208,6 +231,8 @@ class PostgresBlobs:
                 return Published(replay, object_used=False)
             if load["state"] != "pending":
                 raise Unavailable("The upload took longer than its lease.")
+            if load["store_epoch"] != self.standing.epoch:
+                raise StoreInDoubt("The store is being moved; another try may find it.")
             event = turn.decided(load)
             is_new, heals = load["blob_id"] is None, is_marked(load)
             new = Blob(reservation.sha256, reservation.size, media, event.time)

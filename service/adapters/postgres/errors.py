@@ -37,6 +37,10 @@ class LockTimeout(Unavailable):
     """Somebody else holds a lock for longer than a request may wait."""
 
 
+class StoreInDoubt(Unavailable):
+    """Stores have changed since this process last saw that its own is the database's."""
+
+
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
     """Turn what says "not now" into `Unavailable`, and text that Postgres cannot keep into `BadRequest`.

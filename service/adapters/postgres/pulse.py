@@ -23,7 +23,7 @@ _PAUSE_IN_SILENCE_S = 0.1
 _TICKS, _TICK_S = 5, 0.25
 """Patience with one question, counted in waits: whoever stood still itself has not waited, whatever the clock says."""
 
-_SETTINGS = {"application_name": "refkeep pulse"}
+PULSE = "refkeep pulse"
 _NO_WORD = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
 """Whoever asks meets these at once, so there is nothing to tell; they are no sign of life either."""
 
@@ -39,12 +39,12 @@ class Patient(Protocol):
 
 
 @asynccontextmanager
-async def listening(connect: Mapping[str, Any], patient: Patient) -> AsyncIterator[None]:
+async def listening(connect: Mapping[str, Any], patient: Patient, name: str = PULSE) -> AsyncIterator[None]:
     """Tell `patient` of silence and of its end for as long as the block runs, each within two seconds.
 
-    `connect` are asyncpg's own keyword arguments.
+    `connect` are asyncpg's own keyword arguments, `name` is what the session is called.
     """
-    listening = asyncio.create_task(_Pulse(connect, patient).follow())
+    listening = asyncio.create_task(_Pulse(connect, patient, name).follow())
     try:
         yield
     finally:
@@ -53,8 +53,9 @@ async def listening(connect: Mapping[str, Any], patient: Patient) -> AsyncIterat
 
 
 class _Pulse:
-    def __init__(self, connect: Mapping[str, Any], patient: Patient) -> None:
+    def __init__(self, connect: Mapping[str, Any], patient: Patient, name: str) -> None:
         self._connect, self._patient = connect, patient
+        self._settings = {"application_name": name}
         self._connection: Connection | None = None
         self._is_silent = False
 
@@ -83,7 +84,7 @@ class _Pulse:
 
     async def _ask(self) -> None:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(**self._connect, server_settings=_SETTINGS)
+            self._connection = await asyncpg.connect(**self._connect, server_settings=self._settings)
         await self._connection.execute("SELECT 1")
 
     async def _within_patience(self, asking: Coroutine[Any, Any, None]) -> None:

@@ -27,7 +27,8 @@ _EMPTY: dict[str, object] = {}
 class S3Config:
     """Which store, and how long to bear with it. Durations are seconds.
 
-    Without `access_key_id` the usual AWS variables, files and roles supply the credentials. `patience` bounds one
+    Without `access_key_id` the usual AWS variables, files and roles supply the credentials, those of `profile` where it
+    is named. `patience` bounds one
     command with all its attempts, an upload gets one second more for every `slowest_upload` bytes. `checksums` and
     `conditional` (`If-None-Match: *`) are used where a probe before the first upload finds that the store honours them;
     False never sends them, for stores that refuse them.
@@ -38,6 +39,7 @@ class S3Config:
     region: str = "us-east-1"
     access_key_id: str | None = None
     secret_access_key: str | None = field(default=None, repr=False)
+    profile: str | None = None
     checksums: bool = True
     conditional: bool = True
     connect_timeout: float = 2.0
@@ -60,7 +62,7 @@ def wants_checksums() -> bool:
 @contextlib.asynccontextmanager
 async def connect(config: S3Config) -> AsyncIterator[S3Client]:
     """Yield a client; no request is sent yet."""
-    async with _session().create_client(
+    async with _session(config.profile).create_client(
         "s3",
         region_name=config.region,
         endpoint_url=config.endpoint_url,
@@ -74,9 +76,12 @@ async def connect(config: S3Config) -> AsyncIterator[S3Client]:
 
 
 @functools.cache
-def _session() -> AioSession:
+def _session(profile: str | None = None) -> AioSession:
     """Return the one session: it holds no connection, but parsing the service's description costs 0.15 s each time."""
-    return get_session()
+    session = get_session()
+    if profile is not None:
+        session.set_config_variable("profile", profile)
+    return session
 
 
 def _transport(config: S3Config) -> AioConfig:

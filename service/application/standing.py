@@ -1,0 +1,37 @@
+"""Whether this process may go on putting bytes into its store: asked again after each step of a move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from service.application.guard_store import NOTE
+from service.domain.errors import StorageUnavailable
+from service.ports.moves import MoveLedger, Stores
+from service.ports.notes import StoreNotes
+
+
+@dataclass(slots=True)
+class StoreStanding:
+    """`Standing` of the process whose store has these notes.
+
+    The epoch is read before the note: a store that is closed loses its sentinel first, then the epoch is raised.
+    """
+
+    ledger: MoveLedger
+    notes: StoreNotes
+    epoch: int = field(default=0, init=False)
+
+    async def renew(self) -> None:
+        """See the port."""
+        await self.current()
+
+    async def current(self) -> Stores:
+        """What is known of stores now; raises `StorageUnavailable` where this one is no longer one of them."""
+        stores = await self.ledger.stores()
+        if stores.epoch not in {0, self.epoch} and await self.notes.read_note(NOTE) != stores.sentinel.encode():
+            raise StorageUnavailable(
+                "This replica's store is not, or no longer, the one of its database: start it with the settings of the "
+                "store to which `refkeep migrate-store` has moved."
+            )
+        self.epoch = stores.epoch
+        return stores
