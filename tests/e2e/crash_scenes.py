@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+import asyncpg
 import httpx
 import msgspec
 
@@ -118,8 +119,14 @@ class Stage:
             os.utime(self.blobs / "staging" / name, (long_ago, long_ago))
 
     def _is_quiet(self) -> bool:
-        """Whether no transaction runs: a statement may outlive the process that sent it."""
-        return bool(self._service.sql(_BUSY)[0]["count"] == 0)
+        """Whether no transaction runs: a statement may outlive the process that sent it.
+
+        A killed database may still answer the service for a moment, before it recovers.
+        """
+        try:
+            return bool(self._service.sql(_BUSY)[0]["count"] == 0)
+        except asyncpg.CannotConnectNowError:
+            return False
 
     def _turn_to_the_next(self) -> None:
         self._ports.rotate(-1)
