@@ -34,7 +34,7 @@ from tests.parts.blobs import get, key_for, keys
 from tests.parts.buckets import emptied_bucket, opened
 from tests.parts.collecting import MOMENT, QUARANTINE, Yard, opened_yard
 from tests.parts.ledgers import ACTOR, UPLOAD, new_hash, opened_database, postgres_ledger
-from tests.parts.moving import NEW, OLD, THIRD, Died, Life, Meddled, Mortal, Move, Replica, opened_move
+from tests.parts.moving import NEW, OLD, THIRD, Crowd, Died, Life, Meddled, Mortal, Move, Replica, opened_move
 from tests.parts.postgres import lock_waiters, session
 from tests.parts.repairing import AT_ONCE, Workshop
 
@@ -131,6 +131,36 @@ async def test_all_bytes_come_over_while_replicas_of_both_stores_write(
             rounds = await after.collector(new)()
             assert rounds.steps == 0
             assert (await Workshop(Yard(database, new, yard.ledger), tmp_path).fsck(AT_ONCE)).is_well
+
+
+async def test_clients_and_collectors_notice_nothing_of_runs_that_are_killed(
+    request: pytest.FixtureRequest, yard: Yard, tmp_path: Path
+) -> None:
+    """Three dozen blobs to a bucket; `make e2e` does the same with 5,000, and with processes."""
+    async with (
+        opened(await emptied_bucket(request.getfixturevalue("seaweed")), tmp_path / "spool") as bucket,
+        opened_move(yard, bucket) as move,
+    ):
+        workspace, hashes = await filled(move, 36)
+        old, new = move.replica(OLD), move.replica(NEW)
+        crowd = Crowd(move, workspace, [old], set(hashes))
+        async with crowd.working():
+            for ends_at in (9, 25):
+                parts = [Mortal(part, life) for life in [Life(ends_at)] for part in (move.old, bucket, move.ledger())]
+                with pytest.raises(Died):
+                    await move.run(Wish(), parts[0], parts[1], ledger=parts[2])
+            await crowd.goes_on()
+            await move.run()
+            crowd.replicas = [old, new]
+            await crowd.goes_on()
+            crowd.replicas = [new]
+            await crowd.goes_on()
+            done = await move.run(FINISH)
+            assert (done.finished, done.seen.findings) == (True, [])
+            await crowd.goes_on()
+        assert crowd.failures == []
+        assert await move.flaws() == []
+        assert [await new.read(sha256) for sha256 in crowd.known]
 
 
 async def test_a_dry_run_counts_and_changes_nothing(move: Move) -> None:

@@ -1,4 +1,4 @@
-"""The service moves from a folder to a bucket while clients read and write; `make e2e` does it with 5,000 blobs."""
+"""The command: what it takes, what it says. What it does under clients: `make e2e`, and tests/adapters."""
 
 from __future__ import annotations
 
@@ -13,23 +13,11 @@ from service.commands.moving import migrate_store
 from service.domain.blob import Sha256
 from tests.parts.collecting import opened_yard
 from tests.parts.ledgers import opened_database, postgres_ledger
-from tests.parts.moving_house import House, move_all, opened_house
+from tests.parts.moving_house import House, opened_house
 from tests.parts.seaweed import Seaweed
 from tests.parts.service import Refkeep, Yard, command_here
 
 BLOBS = 30
-
-
-def test_a_service_moves_and_no_request_fails_though_the_command_is_killed(
-    yard: Yard, seaweed: Seaweed, tmp_path: Path
-) -> None:
-    with opened_house(yard, seaweed, tmp_path / "data", "moves-quick") as house:
-        story = move_all(house, blobs=30, kills=[5], clients=2)
-        assert story.failures == []
-        assert story.lost == []
-        assert story.not_yet == 3, "it waits for the replica that has the old store"
-        assert story.finished["finished"]
-        assert story.finished["findings"] == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from service.application.standing import StoreStanding
 from service.application.throttle import Throttle
 from service.application.upload_blob import Upload, UploadBlob
 from service.domain.blob import Sha256
-from service.domain.errors import StorageUnavailable
+from service.domain.errors import ObjectMissing, StorageUnavailable
 from tests.parts.blobs import get, keys
 from tests.parts.collecting import PlainProber, Yard
 from tests.parts.ledgers import ACTOR, LEASE
@@ -186,6 +188,74 @@ class _MeddledStaged:
         await self._staged.commit(key)
         if self._committed is not None:
             await self._committed(key)
+
+
+@dataclass
+class Crowd:
+    """Clients and collectors of `replicas`, in this process: they write, read, give up, collect; nothing may fail."""
+
+    move: Move
+    workspace: str
+    replicas: list[Replica]
+    known: set[Sha256]
+    turns: int = 0
+    turned: asyncio.Event = field(default_factory=asyncio.Event)
+    failures: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """For as long as the block runs."""
+        stopped = asyncio.Event()
+        works = (self._write, self._read, self._give_up_and_collect)
+        tasks = [asyncio.create_task(self._work(work, random.Random(n), stopped)) for n, work in enumerate(works)]
+        try:
+            yield
+        finally:
+            stopped.set()
+            await asyncio.gather(*tasks)
+
+    async def goes_on(self) -> None:
+        """Return after a dozen turns more, of which some began after the call."""
+        wanted = self.turns + 12
+        async with asyncio.timeout(60):
+            while self.turns < wanted and not self.failures:
+                self.turned.clear()
+                await self.turned.wait()
+
+    async def _work(
+        self, work: Callable[[random.Random], Awaitable[None]], luck: random.Random, stopped: asyncio.Event
+    ) -> None:
+        while not stopped.is_set():
+            try:
+                await work(luck)
+            except Exception as error:  # noqa: BLE001 - told by the test
+                self.failures.append(f"{work.__name__}: {error!r}")
+            self.turns += 1
+            self.turned.set()
+            await asyncio.sleep(0.01)
+
+    async def _write(self, luck: random.Random) -> None:
+        self.known.add(await luck.choice(self.replicas).upload(self.workspace, luck.randbytes(2000)))
+
+    async def _read(self, luck: random.Random) -> None:
+        sha256 = luck.choice(sorted(self.known))
+        try:
+            content = await luck.choice(self.replicas).read(sha256)
+            assert hashlib.sha256(content).hexdigest() == sha256
+        except (AssertionError, ObjectMissing):
+            if sha256 in self.known:
+                raise
+
+    async def _give_up_and_collect(self, luck: random.Random) -> None:
+        sha256 = luck.choice(sorted(self.known))
+        self.known.remove(sha256)
+        await self.move.yard.ledger.blobs.release(self.workspace, sha256, ACTOR)
+        replica = luck.choice(self.replicas)
+        for _ in range(2):
+            await self.move.yard.database.fetch(
+                "UPDATE objects SET delete_after = refkeep_now() WHERE state = 'condemned'"
+            )
+            await replica.collector(self.move.stores[replica.location])()
 
 
 class Died(StorageUnavailable):
