@@ -13,12 +13,7 @@ from tests.bench.load import Taken, Work, timed, wrk
 from tests.bench.peers import LOAD_CPU, SERVER_CPU, Peer
 
 REFKEEP, NGINX, SEAWEED, REGISTRY = "Refkeep", "nginx", "SeaweedFS S3", "docker-registry"
-EXPORTING, TRACING, HANGING, SILENT = (
-    "exporting",
-    "exporting all traces",
-    "with a collector that hangs",
-    "telemetry off",
-)
+TRACING, HANGING, SILENT = "all traced", "with a collector that hangs", "telemetry off"
 """Refkeep, too, with other telemetry: see `tests.bench.telemetry`."""
 SHA256SUM: Final = "sha256sum"
 _DIGESTS_A_SECOND = 6000
