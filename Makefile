@@ -23,7 +23,7 @@ setup: .venv/.run ## build .venv with .venv/bin/refkeep, from hashed requirement
 run: .venv/.run ## set up and start Refkeep with everything it needs
 	@exec $(BIN)/refkeep dev $(ARGS)
 
-test: .venv/.dev ## set up and run every test on all cores, on a real PostgreSQL and a real S3 store (ARGS="-k slot")
+test: .venv/.dev ## set up and run every test, two workers a core, on a real PostgreSQL and a real S3 store (ARGS="-k slot")
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report=)
 	@$(if $(ARGS),,$(BIN)/coverage report --include='service/domain/*,service/application/*' --fail-under=100)
 

@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,11 @@ settings.load_profile("refkeep")
 
 # Tests from the outside: of the service's code they run little in their own process, and to watch them costs a third.
 FROM_OUTSIDE = ("machine", "e2e", "consumers", "http", "client")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two per core: half of the time a test waits, for a disk, a process or a clock."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

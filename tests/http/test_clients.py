@@ -246,11 +246,11 @@ def must_answer(wire: Wire, status: int) -> Any:
 def test_held_bytes_are_answered_before_they_are_sent(acme: Caller, service: Refkeep) -> None:
     content = fresh_text(MIB)
     acme.upload(content)
-    before = service.footprint()
+    before = service.contents()
     with connected(service.port) as wire:
         wire.send(expecting(acme, content))
         assert must_answer(wire, 200)["decision"] == "duplicate"
-    assert service.footprint() == before
+    assert not service.added_since(before)
 
 
 def test_bytes_that_are_not_held_are_asked_for(acme: Caller, service: Refkeep) -> None:
@@ -315,7 +315,7 @@ def test_chunks_of_every_size_make_one_body(acme: Caller, service: Refkeep) -> N
 
 def test_an_upload_of_a_client_that_half_closes_is_kept_whole_or_not_at_all(acme: Caller, service: Refkeep) -> None:
     """The server takes the end of sending for a goodbye and drops its answer; what it was about is not half done."""
-    before, contents = service.footprint(), [fresh_text(MIB) for _ in range(10)]
+    before, contents = service.contents(), [fresh_text(MIB) for _ in range(10)]
     for content in contents:
         with connected(service.port) as wire:
             wire.send(uploading(acme, content))
@@ -325,7 +325,7 @@ def test_an_upload_of_a_client_that_half_closes_is_kept_whole_or_not_at_all(acme
 
     def is_settled() -> bool:
         kept = len(contents) - len(acme.http.post("/blobs/missing", json=asked).json()["missing"])
-        added = service.footprint() - before
+        added = service.added_since(before)
         return all(added[part] == kept for part in ("objects", "blobs", "holdings", "files"))
 
     eventually(is_settled, 10)
@@ -348,13 +348,13 @@ def test_more_bytes_than_declared_are_no_part_of_the_body(acme: Caller, service:
 def test_an_unclear_length_is_refused_and_ends_the_connection(
     acme: Caller, service: Refkeep, headers: dict[str, str]
 ) -> None:
-    before = service.footprint()
+    before = service.contents()
     with connected(service.port) as wire:
         wire.send(head("POST", "/blobs", {**bearer(acme.token), **headers}) + b"abcd")
         answer = wire.response()
         assert answer is not None
         assert answer.status_code == 400
-    assert service.footprint() == before
+    assert not service.added_since(before)
 
 
 EXPECTED = {"Expect": "100-continue"}  # the answer says that the request has begun: a reset may overtake what is unread
@@ -363,7 +363,7 @@ EXPECTED = {"Expect": "100-continue"}  # the answer says that the request has be
 @pytest.mark.parametrize("path", ["/blobs", f"{COVER}/0"])
 @pytest.mark.parametrize("size", [1000, 3 * MIB])
 def test_an_aborted_upload_leaves_nothing(acme: Caller, service: Refkeep, path: str, size: int) -> None:
-    before = service.footprint()
+    before = service.contents()
     request_id = f"aborted-{sha256_of(fresh_text())[:12]}"
     headers = {**bearer(acme.token), **EXPECTED, "Content-Length": 2 * size, "X-Request-ID": request_id}
     with connected(service.port) as wire:
@@ -372,12 +372,12 @@ def test_an_aborted_upload_leaves_nothing(acme: Caller, service: Refkeep, path: 
         wire.send(bytes(size))
         wire.reset()
     eventually(lambda: outcome_of(service, request_id) == "client_aborted", 10)
-    assert service.footprint() == before
+    assert not service.added_since(before)
     assert acme.events() == []
 
 
 def test_an_aborted_form_leaves_nothing(acme: Caller, service: Refkeep) -> None:
-    before = service.footprint()
+    before = service.contents()
     kind = {
         "Content-Type": "multipart/form-data; boundary=b",
         "Transfer-Encoding": "chunked",
@@ -390,7 +390,7 @@ def test_an_aborted_form_leaves_nothing(acme: Caller, service: Refkeep) -> None:
         wire.send(chunked(opening)[:-5])
         wire.reset()
     eventually(lambda: outcome_of(service, "cut-form") == "client_aborted", 10)
-    assert service.footprint() == before
+    assert not service.added_since(before)
 
 
 def test_an_aborted_download_ends_and_harms_nobody(acme: Caller, service: Refkeep) -> None:

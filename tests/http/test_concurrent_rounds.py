@@ -14,6 +14,7 @@ from tests.parts.service import Refkeep, eventually
 from tests.parts.together import together
 
 MANY, ROUNDS = 50, 20
+ONE_BLOB = Counter(objects=1, blobs=1, holdings=1, files=1)
 MIB = 1024 * 1024
 
 
@@ -28,7 +29,7 @@ def decisions(answers: list[httpx.Response]) -> Counter[str]:
 @pytest.mark.parametrize("size", [200, 100_000])
 def test_bytes_that_are_sent_fifty_times_at_once_are_stored_once(service: Refkeep, acme: Caller, size: int) -> None:
     for _ in range(ROUNDS // 2):
-        before = service.footprint()
+        before = service.contents()
         content = fresh_text(size)
         name = sha256_of(content)
         answers = together(acme, [("PUT", f"/blobs/{name}", {"content": content})] * MANY)
@@ -37,8 +38,7 @@ def test_bytes_that_are_sent_fifty_times_at_once_are_stored_once(service: Refkee
         events = acme.events(sha256=name)
         assert [event["data"]["decision"] for event in events] == ["insert"] + ["duplicate"] * (MANY - 1)
         assert {answer.json()["event"] for answer in answers} == {event["id"] for event in events}
-        once = before + Counter(objects=1, blobs=1, holdings=1, files=1)
-        eventually(lambda: service.footprint() == once, 5)  # noqa: B023 - called here and now
+        eventually(lambda: service.added_since(before) == ONE_BLOB, 5)  # noqa: B023 - called here and now
         assert acme.http.get(f"/blobs/{name}").content == content
 
 
@@ -101,7 +101,7 @@ def test_of_fifty_uploads_for_the_last_room_exactly_one_fits(service: Refkeep, l
     assert operator.http.put(f"/workspaces/{acme.workspace}", json=quota).status_code == 200
     acme.upload(first)
 
-    before, contents = service.footprint(), [fresh_text(600 * 1024) for _ in range(MANY)]
+    before, contents = service.contents(), [fresh_text(600 * 1024) for _ in range(MANY)]
     puts = [("PUT", f"/blobs/{sha256_of(content)}", {"content": content}) for content in contents]
     answers = together(acme, puts)
     assert statuses(answers) == {201: 1, 507: MANY - 1}
@@ -113,6 +113,6 @@ def test_of_fifty_uploads_for_the_last_room_exactly_one_fits(service: Refkeep, l
     told = operator.http.get(f"/workspaces/{acme.workspace}").json()["used"]
     assert told == {**used, "physical_bytes": used["logical_bytes"]}
     assert len(acme.events()) == 2
-    eventually(lambda: service.footprint() == before + Counter(objects=1, blobs=1, holdings=1, files=1), 10)
+    eventually(lambda: service.added_since(before) == ONE_BLOB, 10)
     missing = acme.http.post("/blobs/missing", json={"sha256": [sha256_of(content) for content in contents]}).json()
     assert len(missing["missing"]) == MANY - 1

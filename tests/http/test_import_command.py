@@ -151,14 +151,14 @@ def test_failed_rows_are_told_and_end_with_4_and_the_rest_is_imported(
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(kept: Refkeep, caller: Caller, tmp_path: Path) -> None:
     path = manifest(tmp_path, caller)
     (tmp_path / "1.png").write_bytes(b"text")
-    before = kept.footprint()
+    before = kept.contents()
     look = command(kept, path, "--dry-run")
     assert (look.status, "imported\t3" in look.stdout) == (0, True)
     assert "Nothing was written" in look.stderr
     tried = command(kept, path, "--dry-run", "--fetch", "--json")
     assert tried.status == 4
     assert json.loads(tried.stdout)["counts"] == {"failed": 1, "held-back": 2}
-    assert kept.footprint() == before
+    assert not kept.added_since(before)
     assert kept.sql("SELECT count(*) AS n FROM imports WHERE name = 'nosuch'")[0]["n"] == 0
 
 

@@ -36,7 +36,15 @@ from tests.parts.vouching import vouch_for_all
 
 REFKEEP = str(Path(sys.executable).parent / "refkeep")
 PATIENCE_S = 60.0
-_TABLES = ("objects", "blobs", "holdings", "entities", "refs", "idempotency")
+_ROWS = {
+    "objects": "id",
+    "blobs": "id",
+    "holdings": "workspace_id, blob_id",
+    "entities": "workspace_id, entity_type, entity_id",
+    "refs": "id",
+    "idempotency": "workspace_id, key",
+}
+"""Tables, each with what makes a row of it the same row later."""
 _OTHERS = ("AWS_", "OTEL_")
 _SIGNATURE = re.compile(r"(?i)signature(?:=|%3d)(?!\[redacted\])[^&\s\"']+")
 _RESET_PEAK = "5"  # proc_pid_clear_refs(5)
@@ -146,12 +154,18 @@ class Refkeep:
         assert self.database_url is not None
         return asyncio.run(fetch(self.database_url, query, *parameters))
 
-    def footprint(self) -> Counter[str]:
-        """How many rows and files there are: equal before and after what must leave nothing behind."""
-        counts = ", ".join(f"(SELECT count(*) FROM {table}) AS {table}" for table in _TABLES)
-        [row] = self.sql(f"SELECT {counts}")
+    def contents(self) -> set[tuple[str, str]]:
+        """Every row and file there is: its table or "files", and which one it is."""
+        selects = " UNION ALL ".join(
+            f"SELECT '{table}' AS kind, ROW({key})::text AS which FROM {table}" for table, key in _ROWS.items()
+        )
         files = files_under(self.data_dir / "blobs") | files_under(self.data_dir / "spool")
-        return Counter({**dict(row), "files": len(files - {f"objects/{note}" for note in NOTES})})
+        notes = {f"objects/{note}" for note in NOTES}
+        return {(row["kind"], row["which"]) for row in self.sql(selects)} | {("files", path) for path in files - notes}
+
+    def added_since(self, before: set[tuple[str, str]]) -> Counter[str]:
+        """How many rows and files came since there were these `contents`; what went meanwhile does not count."""
+        return Counter(kind for kind, _ in self.contents() - before)
 
     def secrets_in(self, text: str) -> set[str]:
         """What no line, no span and no dump may hold: parts of its callers' keys, and signatures of addresses."""
