@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
+from service.adapters.postgres.database import REQUEST_PATIENCE
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.moves import pulse_name
@@ -108,7 +109,7 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
         stack.enter_context(watching_loop())
         connect = {"dsn": deployment.database_url}
-        database = await open_database(connect, settings.pool_size)
+        database = await open_database(connect, settings.pool_size, REQUEST_PATIENCE)
         stack.push_async_callback(database.aclose)
         outlets().pool = database.state
         await stack.enter_async_context(listening(connect, database, pulse_name(str(location_of(settings)))))

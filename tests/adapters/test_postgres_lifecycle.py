@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
@@ -44,6 +43,7 @@ from tests.parts.ledgers import (
     revise,
 )
 from tests.parts.postgres import session
+from tests.parts.thorough import times
 
 OFTEN, RARELY = ["append", "restore", "release ref"], ["replace", "purge", "revise", "disorder"]
 SOMETIMES = ["put", "insert", "reorder", "release", "release all"]
@@ -169,11 +169,10 @@ async def emptied(dsn: str) -> None:
         await connection.execute("TRUNCATE workspaces, objects, rejections, idempotency CASCADE")
 
 
-def test_the_log_tells_the_tables_through_the_whole_life_of_refs(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_log_tells_the_tables_through_the_whole_life_of_refs(database_url: str) -> None:
     class Machine(LifecycleMachine):
         dsn = database_url
 
-    monkeypatch.setattr("service.adapters.postgres.database.ACQUIRE_SECONDS", 60.0)  # patience for a slow machine
-    run_state_machine_as_test(Machine, settings=settings(max_examples=25, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(
+        Machine, settings=settings(max_examples=times(25, 8), stateful_step_count=20, deadline=None)
+    )

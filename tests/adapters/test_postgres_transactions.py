@@ -301,11 +301,8 @@ async def test_a_connection_that_dies_under_a_change_is_a_reason_to_try_again(da
         assert fresh(await ledger.change(command)).version == 1
 
 
-async def test_a_pool_without_a_free_connection_is_a_reason_to_try_again(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.adapters.postgres.database.ACQUIRE_SECONDS", 0.1)
-    async with opened_database(database_url, 1) as database:
+async def test_a_pool_without_a_free_connection_is_a_reason_to_try_again(database_url: str) -> None:
+    async with opened_database(database_url, 1, patience=0.1) as database:
         async with database.connection():
             with pytest.raises(Unavailable):
                 await database.fetch("SELECT 1")

@@ -23,6 +23,7 @@ from tests.e2e.crash_scenes import (
 from tests.parts.caller import problem
 from tests.parts.failpoints import Fault, Kind
 from tests.parts.service import eventually
+from tests.parts.thorough import THOROUGH
 
 DISK = ("open", "write", "fsync", "mkdir", "rename", "unlink", "close")
 LASTING = ("COMMIT", "WITH quick", "DELETE")
@@ -82,7 +83,7 @@ def ends_well(stage: Stage, scene: Scene, answer: httpx.Response | None) -> bool
 @pytest.mark.parametrize(
     ("setting", "first"),
     [
-        (upload, "open staging/*"),
+        *[(upload, "open staging/*")] * THOROUGH,  # whose every step is one of a replacement, too
         (upload_of_known_bytes, "COMMIT"),  # before it every step is one of any upload
         (duplicate, "open staging/*"),
         (replacement, "open staging/*"),

@@ -11,9 +11,10 @@ import pytest
 from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_jpeg, fresh_text
 from tests.parts.service import Refkeep, eventually
+from tests.parts.thorough import times
 from tests.parts.together import together
 
-MANY, ROUNDS = 50, 20
+MANY, ROUNDS = 50, times(20, 6)
 ONE_BLOB = Counter(objects=1, blobs=1, holdings=1, files=1)
 MIB = 1024 * 1024
 

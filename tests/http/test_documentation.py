@@ -16,7 +16,7 @@ from tests.parts.caller import Caller, problem
 from tests.parts.service import Refkeep
 
 FILE = Path(__file__).parents[2] / "openapi.yaml"
-DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text())
+DOCUMENT: dict[str, Any] = yaml.load(FILE.read_text(), yaml.CSafeLoader)
 PATH_PARAMETERS = {
     parameter["name"]: parameter["example"]
     for parameter in DOCUMENT["components"]["parameters"].values()

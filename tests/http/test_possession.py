@@ -212,7 +212,7 @@ ABOUT_NOTHING = {"get_policy", "get_livez", "get_readyz", "get_metrics", "get_op
 
 
 def test_every_call_of_the_document_is_asked() -> None:
-    document = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text())
+    document = yaml.load((Path(__file__).parents[2] / "openapi.yaml").read_text(), yaml.CSafeLoader)
     calls = [call for item in document["paths"].values() for call in item.values()]
     operations = {call["operationId"] for call in calls if "operationId" in call}
     assert operations == (ASKS.keys() - {"other methods"}) | BYTES | ABOUT_NOTHING

@@ -1,4 +1,4 @@
-"""Ten thousand steps, the same at every run: the seeds are numbers. `make soak` tells other stories for longer."""
+"""Ten thousand steps with THOROUGH=1, else three thousand, the same at every run. `make soak` tells other stories."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.machine.ground import Ground, opened_ground
 from tests.machine.telling import bucket, folder, tell_stories
 from tests.parts.postgres import PostgresServer
 from tests.parts.seaweed import Seaweed
+from tests.parts.thorough import times
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,12 @@ def on_a_bucket(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(times(4, 1)))
 def test_nothing_is_lost_and_nothing_kept_on_a_folder(on_a_folder: Ground, seed: int) -> None:
     tell_stories(on_a_folder, seed, 20)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(100, 102))
+@pytest.mark.parametrize("seed", range(100, 100 + times(2, 1)))
 def test_nothing_is_lost_and_nothing_kept_in_a_bucket(on_a_bucket: Ground, seed: int) -> None:
     tell_stories(on_a_bucket, seed, 12)

@@ -10,7 +10,6 @@ from datetime import timedelta
 from itertools import count
 from uuid import UUID
 
-import pytest
 from uuid_utils.compat import uuid7
 
 from service.adapters.memory.access import MemoryKeys, MemoryWorkspaces
@@ -23,7 +22,7 @@ from service.adapters.memory.trash import MemoryTrash
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.blobs import PostgresBlobs
 from service.adapters.postgres.catalogue import PostgresCatalogue
-from service.adapters.postgres.database import Database
+from service.adapters.postgres.database import PATIENCE, Database
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.refs import PostgresRefs
@@ -198,10 +197,8 @@ async def set_clock_ahead(database: Database, by: timedelta) -> None:
 @asynccontextmanager
 async def opened_for_a_crowd(dsn: str, crowd: int) -> AsyncIterator[Database]:
     """A connection for everyone, and patience for a slow machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.adapters.postgres.database.ACQUIRE_SECONDS", 60.0)
-        async with opened_database(dsn, crowd) as database:
-            yield database
+    async with opened_database(dsn, crowd, patience=60.0) as database:
+        yield database
 
 
 @asynccontextmanager
@@ -215,9 +212,9 @@ async def opened_ledger(dsn: str, pool_size: int = 4) -> AsyncIterator[Ledger]:
 
 
 @asynccontextmanager
-async def opened_database(dsn: str, pool_size: int = 4) -> AsyncIterator[Database]:
+async def opened_database(dsn: str, pool_size: int = 4, patience: float = PATIENCE) -> AsyncIterator[Database]:
     """A pool on this database."""
-    database = await open_database({"dsn": dsn}, pool_size)
+    database = await open_database({"dsn": dsn}, pool_size, patience)
     try:
         yield database
     finally:

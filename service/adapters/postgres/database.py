@@ -26,8 +26,10 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 OpenPool: TypeAlias = "Callable[[], Awaitable[Pool]]"
 Prepare: TypeAlias = "Callable[[Connection], Awaitable[None]]"
 
-ACQUIRE_SECONDS = 1.5
-"""Whoever gets no connection is told within 2.5 s, on a busy machine, too."""
+REQUEST_PATIENCE = 1.5
+"""Seconds that a request waits for a connection: who gets none is told within 2.5 s, on a busy machine, too."""
+PATIENCE = 15.0
+"""The same for everyone else: a command that fails has to be given again by hand."""
 COMMAND_SECONDS = 20.0
 """Longer than a transaction may wait for its three locks; what takes longer than that has nobody at the other end.
 Of a server that says nothing at all `pulse` knows earlier."""
@@ -57,16 +59,21 @@ class _PooledConnection(_DriverConnection):
 class Database:
     """A pool on one Postgres. Open it once per process, after any fork."""
 
-    def __init__(self, pool: Pool, prepare: Prepare, open_pool: OpenPool | None = None) -> None:
-        self._pool, self._open_pool = pool, open_pool
+    def __init__(
+        self, pool: Pool, prepare: Prepare, open_pool: OpenPool | None = None, patience: float = PATIENCE
+    ) -> None:
+        self._pool, self._open_pool, self._patience = pool, open_pool, patience
         self._workspace_ids: dict[str, int] = {}
         self._prepare, self._is_prepared = prepare, False
         self._is_silent = False
 
     @classmethod
-    async def open(cls, connect: Mapping[str, Any], pool_size: int, prepare: Prepare) -> Database:
+    async def open(
+        cls, connect: Mapping[str, Any], pool_size: int, prepare: Prepare, patience: float = PATIENCE
+    ) -> Database:
         """A pool with asyncpg's own keyword arguments; it connects when a connection is first asked for.
 
+        `patience` is how many seconds anyone waits for a connection.
         `prepare` runs once before anything else does, and again until it returns.
         """
 
@@ -75,14 +82,14 @@ class Database:
                 **connect,
                 min_size=0,
                 max_size=pool_size,
-                timeout=ACQUIRE_SECONDS,
+                timeout=patience,
                 command_timeout=COMMAND_SECONDS,
                 server_settings=SESSION,
                 connection_class=_PooledConnection,
             )
 
         async with translated():
-            return cls(await open_pool(), prepare, open_pool)
+            return cls(await open_pool(), prepare, open_pool, patience)
 
     async def fall_silent(self) -> None:
         """Break off whatever waits for the database, and let nothing begin to wait until it is heard again.
@@ -122,7 +129,7 @@ class Database:
         """A connection; the wait is on record, whether or not one came in time."""
         pool, asked = self._pool, perf_counter()
         try:
-            connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
+            connection = await pool.acquire(timeout=self._patience)
         except TimeoutError:
             outlets().pool_timeouts.add(1)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from service.adapters.postgres.database import Connection, Database
+from service.adapters.postgres.database import PATIENCE, Connection, Database
 from service.adapters.postgres.migration import SchemaError, pending_migrations
 from service.domain.errors import Unavailable
 
@@ -33,9 +33,9 @@ HAVING (SELECT home FROM epochs ORDER BY epoch DESC LIMIT 1) <> refkeep_home()
     OR (SELECT txid FROM told) >= pg_current_xact_id()::text::bigint AND (SELECT epoch FROM told) = max(epochs.epoch)"""
 
 
-async def open_database(connect: Mapping[str, Any], pool_size: int) -> Database:
-    """A database that serves nothing until its schema is this release's."""
-    return await Database.open(connect, pool_size, prepare)
+async def open_database(connect: Mapping[str, Any], pool_size: int, patience: float = PATIENCE) -> Database:
+    """A database that serves nothing until its schema is this release's; nobody waits longer for a connection."""
+    return await Database.open(connect, pool_size, prepare, patience)
 
 
 async def prepare(connection: Connection) -> None:

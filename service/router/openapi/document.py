@@ -74,7 +74,7 @@ _Plain.add_representer(str, _write_text)
 
 
 def _load(name: str) -> Json:
-    loaded: Json = yaml.safe_load(_HERE.joinpath(name).read_bytes())
+    loaded: Json = yaml.load(_HERE.joinpath(name).read_bytes(), yaml.CSafeLoader)
     return loaded
 
 
