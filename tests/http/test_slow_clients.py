@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
+from statistics import median
 
 import psutil
 import pytest
@@ -106,10 +107,15 @@ def test_a_client_that_does_not_read_is_cut_after_a_minute(ordeal: Ordeal, kind:
 
 
 def test_nobody_else_waits_meanwhile(ordeal: Ordeal) -> None:
-    """There are more clients that do not read than connections to the database."""
+    """There are more clients that do not read than connections to the database.
+
+    Who waited for one of them would wait for most of its minute; a busy machine makes one or the other wait, too.
+    """
     assert len(ordeal.others) > UNREAD_S / 2
     assert {status for status, _ in ordeal.others} == {200}
-    assert max(seconds for _, seconds in ordeal.others) < 2
+    waits = [seconds for _, seconds in ordeal.others]
+    assert median(waits) < 1
+    assert max(waits) < UNREAD_S / 4
 
 
 @pytest.mark.parametrize("kind", [DRIPPING, SILENT])
