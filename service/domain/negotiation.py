@@ -13,13 +13,12 @@ from typing import Final
 
 from service.domain.rendition import Format
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # RFC 9110 §5.6.2 calls a word a token
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_PARAMETER = rf"[ \t]*;[ \t]*(?:{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))?"
-_RANGE: Final = re.compile(rf"({_TOKEN})/({_TOKEN})((?:{_PARAMETER})*)")
-_MEMBER: Final = re.compile(rf"(?:{_QUOTED}|[^,\"]|\")+")
-_NAMED: Final = re.compile(rf"({_TOKEN})=({_TOKEN}|{_QUOTED})")
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # RFC 9110 §5.6.2 calls a word a token
+_RANGE: Final = re.compile(rf"{_TOKEN}/{_TOKEN}")
 _QVALUE: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+_LONGEST: Final = 4096
+"""Characters of a header that are read: browsers send a hundred, and reading costs 0.2 µs each."""
+
 _MODERN: Final = frozenset({Format.AVIF, Format.WEBP})
 
 Ranges = dict[str, float]
@@ -43,22 +42,38 @@ def by_extension(extension: str, offered: Sequence[Format]) -> Format | None:
 def parse_accept(text: str) -> Ranges:
     """The media ranges of an `Accept` field value; members that are malformed, or more than a type, are left out.
 
+    A text of more than 4 KiB says nothing.
     Of a range that stands there twice the greater weight counts.
     """
     ranges: Ranges = {}
-    for member in _MEMBER.findall(text):
-        found = _RANGE.fullmatch(member.strip(" \t"))
-        weight = None if found is None else _weight_of(found[3])
-        if found is not None and weight is not None:
-            name = f"{found[1]}/{found[2]}".lower()
-            ranges[name] = max(weight, ranges.get(name, 0.0))
+    for member in _split(text, ",") if len(text) <= _LONGEST else ():
+        name, *parameters = _split(member, ";")
+        weight = _weight_of(parameters)
+        if weight is not None and _RANGE.fullmatch(name):
+            ranges[name.lower()] = max(weight, ranges.get(name.lower(), 0.0))
     return ranges
 
 
-def _weight_of(parameters: str) -> float | None:
+def _split(text: str, separator: str) -> list[str]:
+    """The parts between separators that stand outside of quoted strings (§5.6.4), in one pass over the text."""
+    parts, start, is_quoted, is_escaped = [], 0, False, False
+    for at, letter in enumerate(text):
+        if is_escaped:
+            is_escaped = False
+        elif letter == '"':
+            is_quoted = not is_quoted
+        elif is_quoted:
+            is_escaped = letter == "\\"
+        elif letter == separator:
+            parts.append(text[start:at])
+            start = at + 1
+    return [part.strip(" \t") for part in (*parts, text[start:])]
+
+
+def _weight_of(parameters: Sequence[str]) -> float | None:
     """The weight among the parameters of a range, 1 without; None for a malformed one and for any other parameter."""
     weight = 1.0
-    for name, value in _NAMED.findall(parameters):
+    for name, _, value in (parameter.partition("=") for parameter in parameters if parameter):
         if name.lower() != "q" or _QVALUE.fullmatch(value) is None:
             return None
         weight = float(value)

@@ -14,7 +14,10 @@ from math import cos, floor, pi
 from operator import mul
 
 MAX_EDGE = 100
-"""Pixels of the longer edge that ThumbHash takes at most."""
+"""Pixels of an edge that ThumbHash takes at most."""
+
+MIN_EDGE = 8
+"""And at least: with fewer its waves cannot be told from the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Placeholder:
 
 
 def placeholder(width: int, height: int, pixels: bytes, aspect: float) -> Placeholder:
-    """Of the pixels of a small picture: red, green, blue, alpha, row by row; at most `MAX_EDGE` each way."""
+    """Of the pixels of a small picture: red, green, blue, alpha, row by row; `MIN_EDGE` to `MAX_EDGE` each way."""
     hashed = base64.b64encode(thumbhash(width, height, pixels)).decode()
     return Placeholder(hashed, dominant_colour(pixels), round(aspect, 4))
 

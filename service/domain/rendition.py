@@ -68,10 +68,10 @@ class Colour(StrEnum):
     SRGB = "srgb"
 
 
-DEFAULT_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 63, Format.WEBP: 82, Format.JPEG: 82})
+DEFAULT_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 75, Format.WEBP: 84, Format.JPEG: 88})
 """Of presets, 1 to 100, each on its encoder's own scale; PNG and GIF have none."""
 
-ARCHIVE_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 80, Format.WEBP: 92, Format.JPEG: 92})
+ARCHIVE_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 85, Format.WEBP: 92, Format.JPEG: 93})
 """Of normalised pictures, from which presets are made again."""
 
 DEFAULT_EFFORT: Final = 4

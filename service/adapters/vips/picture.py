@@ -90,8 +90,9 @@ class Picture:
     def still(self, size: Size, fail_on: str, *, srgb: bool = True) -> pyvips.Image:
         """See `Subject.still`."""
         profile = {"export_profile": "srgb"} if self.is_cmyk or (srgb and not self.is_srgb) else {}
+        options = {"option_string": f"[fail_on={fail_on}]", "fail_on": fail_on}  # the second alone reaches no JPEG
         image = pyvips.Image.thumbnail_buffer(
-            self.data, size.width, height=size.height, size="force", fail_on=fail_on, **profile
+            self.data, size.width, height=size.height, size="force", **options, **profile
         )
         return in_eight_bits(image)
 

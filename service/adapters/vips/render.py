@@ -15,7 +15,7 @@ from service.adapters.vips.picture import Picture, Refused, Subject, in_eight_bi
 from service.adapters.vips.stripping import Malformed, stripped
 from service.domain.blob import MediaInfo
 from service.domain.layout import Layout, Size, lay_out, within
-from service.domain.placeholder import placeholder
+from service.domain.placeholder import MIN_EDGE, placeholder
 from service.domain.rendition import (
     ARCHIVE_QUALITY,
     DEFAULT_EFFORT,
@@ -78,7 +78,8 @@ def draw(subject: Subject, sink: int, wanted: RenderOrder) -> Drawn:
 
 def sketch(subject: Subject) -> Described:
     """The placeholder of the subject. Raises `Refused`."""
-    small = within(subject.size, _PLACEHOLDER_EDGE)
+    fitting = within(subject.size, _PLACEHOLDER_EDGE)
+    small = Size(max(fitting.width, MIN_EDGE), max(fitting.height, MIN_EDGE))
 
     def pixels(fail_on: str) -> bytes:
         image = subject.still(small, fail_on).colourspace("srgb")
