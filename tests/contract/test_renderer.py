@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -26,8 +27,8 @@ RENDERERS: dict[str, Callable[[], Renderer]] = {"vips": VipsRenderer}
 SMALL = Preset("small", 48, 48, formats=(Format.ORIGINAL,))
 RULES = Normalisation(max_edge=80)
 FORMATS = [each for each in Format if each is not Format.ORIGINAL]
-UPRIGHT = [RED, GREEN, BLUE, YELLOW]
-PRINTED = [(222, 46, 43), (42, 160, 57), (44, 70, 144), (230, 209, 35)]
+UPRIGHT: list[tuple[int, ...]] = [RED, GREEN, BLUE, YELLOW]
+PRINTED: list[tuple[int, ...]] = [(222, 46, 43), (42, 160, 57), (44, 70, 144), (230, 209, 35)]
 """What is left of them in the colours of a press."""
 File = Callable[[bytes], Path]
 
@@ -46,6 +47,10 @@ def file(tmp_path: Path) -> File:
         return path
 
     return write
+
+
+def turned_jpeg(orientation: int) -> bytes:
+    return saved(pictures.stored(orientation), ".jpg")
 
 
 def p3() -> bytes:
@@ -76,9 +81,9 @@ def half_clear() -> pyvips.Image:
     return card().bandjoin(mask)
 
 
-GREY = [(value,) * 3 for value in (112, 138, 76, 208)]
+GREY: list[tuple[int, ...]] = [(value,) * 3 for value in (112, 138, 76, 208)]
 CASES: dict[str, tuple[Callable[[], bytes], str, list[tuple[int, ...]]]] = {
-    **{f"jpeg turned {n}": (lambda n=n: saved(pictures.stored(n), ".jpg"), "image/jpeg", UPRIGHT) for n in range(1, 9)},
+    **{f"jpeg turned {n}": (partial(turned_jpeg, n), "image/jpeg", UPRIGHT) for n in range(1, 9)},
     "webp turned 6": (lambda: saved(pictures.stored(6), ".webp"), "image/webp", UPRIGHT),
     "png turned 8": (lambda: saved(pictures.stored(8), ".png"), "image/png", UPRIGHT),
     "progressive jpeg": (lambda: saved(card(), ".jpg", interlace=True), "image/jpeg", UPRIGHT),
@@ -248,7 +253,7 @@ async def test_a_picture_that_only_loses_metadata_loses_no_pixel(renderer: Rende
     assert len(made.content) < len(data)
 
 
-BARE = {
+BARE: dict[str, tuple[Callable[[], bytes], str]] = {
     "jpeg": (lambda: saved(card(), ".jpg", keep="none"), "image/jpeg"),
     "progressive jpeg": (lambda: saved(card(), ".jpg", keep="none", interlace=True), "image/jpeg"),
     "png": (lambda: saved(card(), ".png", keep="none"), "image/png"),
