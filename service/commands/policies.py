@@ -40,3 +40,29 @@ def check_policies(file: Path) -> None:
     """Read FILE as `serve` would; a mistake is named with its line."""
     loaded = load_policies(file)
     click.echo(f"{file}: {len(loaded.items)} policies: {', '.join(loaded.known())}")
+
+
+@policies.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Folder to write into.")
+@click.option(
+    "--policies", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Another policy file."
+)
+@plain_errors
+def preview(file: Path, out: Path, source: Path | None) -> None:
+    """Write what each preset makes of a picture or film: FILE's name with .preview.html and .preview.png."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from service.commands.preview import write_preview
+
+    loaded = load_policies(source or settings_of_environment().policies)
+    if not loaded.presets:
+        raise click.ClickException("There are no presets: add tables [presets.name] to the policy file.")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("rendering")
+        written = write_preview(
+            file, loaded, out, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    for each in written:
+        click.echo(str(each))

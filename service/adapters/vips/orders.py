@@ -48,3 +48,9 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refusal: Refusal | None = None
     size: tuple[int, int] = (0, 0)
     max_pixels: int = 0
+
+
+class SheetOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The pictures of a contact sheet: for each the length of its file, and its captions, line by line."""
+
+    tiles: list[list[str]]
