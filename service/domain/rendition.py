@@ -68,7 +68,7 @@ class Colour(StrEnum):
     SRGB = "srgb"
 
 
-DEFAULT_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 75, Format.WEBP: 84, Format.JPEG: 88})
+DEFAULT_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 75, Format.WEBP: 86, Format.JPEG: 88})
 """Of presets, 1 to 100, each on its encoder's own scale; PNG and GIF have none."""
 
 ARCHIVE_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 85, Format.WEBP: 92, Format.JPEG: 93})

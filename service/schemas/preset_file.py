@@ -51,7 +51,7 @@ class QualityTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
 
 Qualities = Annotated[
-    QualityTable, Meta(description="a table such as { avif = 75, webp = 84, jpeg = 88 }, each from 1 to 100")
+    QualityTable, Meta(description="a table such as { avif = 75, webp = 86, jpeg = 88 }, each from 1 to 100")
 ]
 
 

@@ -102,22 +102,30 @@ def saved(image: pyvips.Image, suffix: str, **options: Any) -> bytes:
 
 @cache
 def photograph(width: int = 1600, height: int = 1200, seed: int = 1) -> pyvips.Image:
-    """Like a photograph: noise of all scales, as strong as it is large, edges through it, and grain."""
+    """Like a photograph: noise of all scales, as strong as it is large, edges through it, and grain.
+
+    One of more than 2000 pixels is drawn at half its size, as a telephone draws most of its pixels.
+    """
+    if width > 2000:
+        drawn = photograph(width // 2, height // 2, seed).resize(2, kernel="cubic")
+        grain = pyvips.Image.gaussnoise(width, height, mean=0, sigma=1, seed=seed)
+        return (drawn + grain).cast("uchar").copy(interpretation="srgb").copy_memory()
 
     def clouds(number: int) -> pyvips.Image:
         layers = []
         for octave in range(1, 9):
             small = [max(2, edge >> octave) + 2 for edge in (width, height)]
-            noise = pyvips.Image.gaussnoise(*small, mean=0, sigma=0.35 * 2.2**octave, seed=100 * number + octave)
-            layers.append(noise.resize(1 << octave, kernel="cubic").crop(0, 0, width, height))
-        return pyvips.Image.sum(layers)
+            noise = pyvips.Image.gaussnoise(*small, mean=0, sigma=0.3 * 1.9**octave, seed=100 * number + octave)
+            layers.append(noise.resize(1 << octave, kernel="linear").crop(0, 0, width, height))
+        return pyvips.Image.sum(layers).copy_memory()
 
     places = pyvips.Image.xyz(width, height)
-    slope = places[0] * 0.7 + places[1] + clouds(seed + 3) * 3
-    light = clouds(seed) + 128 + (slope % (height / 3) < height / 6).ifthenelse(35, -15)
-    grain = pyvips.Image.gaussnoise(width, height, mean=0, sigma=2, seed=seed)
+    light = clouds(seed)
+    slope = places[0] * 0.7 + places[1] + light
+    shaded = light + 128 + (slope % (height / 3) < height / 6).ifthenelse(35, -15)
+    grain = pyvips.Image.gaussnoise(width, height, mean=0, sigma=1, seed=seed)
     red, blue = clouds(seed + 7) * 0.35, clouds(seed + 13) * 0.35
-    bands = [light + red + grain, light + grain, light - red + blue + grain]
+    bands = [shaded + red + grain, shaded + grain, shaded - red + blue + grain]
     return bands[0].bandjoin(bands[1:]).cast("uchar").copy(interpretation="srgb").copy_memory()
 
 

@@ -62,7 +62,7 @@ def test_whatever_changes_a_presets_bytes_changes_its_definition(change: dict[st
 
 def test_a_definition_is_that_of_the_engine_and_not_of_the_name_or_of_what_is_said_twice() -> None:
     definition = SMALL.definition("vips-8/1")
-    assert definition == "af4b424e06e059d0"
+    assert definition == "23dfd4412f53a807"
     assert replace(SMALL, name="tiny").definition("vips-8/1") == definition
     assert replace(SMALL, qualities=((Format.AVIF, 75),)).definition("vips-8/1") == definition
     assert SMALL.definition("vips-9/1") != definition
