@@ -23,6 +23,7 @@ from pathlib import Path
 import anyio
 import click
 import httpx
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -52,14 +53,16 @@ _LOOP = """
 import itertools, pathlib, sys, time
 import pyvips
 pyvips.cache_set_max(0)
-folder, width, suffix, until = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
-made = 0
-for name in itertools.cycle(sorted(folder.glob("*.jpg"))):
-    if time.time() >= until:
-        break
+folder, width, suffix, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
+names = sorted(folder.glob("*.jpg"))
+pyvips.Image.thumbnail(str(names[0]), 16).write_to_buffer(suffix)
+made, began, before = 0, time.monotonic(), time.process_time()
+for name in itertools.cycle(names):
     pyvips.Image.thumbnail(str(name), width, size="down").write_to_buffer(suffix)
     made += 1
-print(made)
+    if time.monotonic() - began >= seconds:
+        break
+print(made / (time.monotonic() - began), 1000 * (time.process_time() - before) / made)
 """
 
 Make = Callable[[Path, int, Format], Awaitable[int]]
@@ -68,40 +71,68 @@ Make = Callable[[Path, int, Format], Awaitable[int]]
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who takes part."""
+    """Who takes part; `spent` are the seconds of processors that its processes have used so far."""
 
     name: str
     make: Make
+    spent: Callable[[], float]
 
 
-async def _rate(contestant: Contestant, files: Sequence[Path], width: int, chosen: Format, seconds: float) -> float:
-    """Renditions a second, `2 * CORES` of them under way."""
-    began, done, numbers = time.monotonic(), 0, count()
+@dataclass(frozen=True)
+class Taken:
+    """Renditions a second, and what each took of a processor, in milliseconds."""
 
-    async def work() -> None:
+    rate: float
+    cpu_ms: float
+
+
+async def _rate(contestant: Contestant, files: Sequence[Path], work: tuple[int, Format], seconds: float) -> Taken:
+    """With `2 * CORES` renditions under way."""
+    began, done, numbers, before = time.monotonic(), 0, count(), contestant.spent()
+
+    async def make() -> None:
         nonlocal done
         while time.monotonic() - began < seconds:
-            await contestant.make(files[next(numbers) % len(files)], width, chosen)
+            await contestant.make(files[next(numbers) % len(files)], *work)
             done += 1
 
     async with anyio.create_task_group() as tasks:
         for _ in range(2 * CORES):
-            tasks.start_soon(work)
-    return done / (time.monotonic() - began)
+            tasks.start_soon(make)
+    return Taken(done / (time.monotonic() - began), 1000 * (contestant.spent() - before) / done)
 
 
-def _loop_rate(folder: Path, width: int, chosen: Format, seconds: float) -> float:
-    """Renditions a second of one process a core, which decode and encode as `vips thumbnail` does, and nothing else."""
+def _tree(pid: int) -> float:
+    """Seconds of processors that a process and all that it has started have used."""
+    root, used = psutil.Process(pid), 0.0
+    for each in (root, *root.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
+            used += sum(each.cpu_times()[:2])
+    return used
+
+
+def _loop(folder: Path, work: tuple[int, Format], seconds: float) -> Taken:
+    """One process a core, which decodes and encodes as `vips thumbnail` does, and nothing else."""
+    width, chosen = work
     suffix = (
         f".{chosen.extension}[Q={_QUALITY[chosen]}]"
         if chosen is Format.JPEG
         else f".webp[Q={_QUALITY[chosen]},effort=3]"
     )
-    until = time.time() + seconds + 0.5
-    command = [sys.executable, "-c", _LOOP, str(folder), str(width), suffix, str(until)]
+    command = [sys.executable, "-c", _LOOP, str(folder), str(width), suffix, str(seconds)]
     environment = {**os.environ, "VIPS_CONCURRENCY": "1"}
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(CORES)]
-    return sum(int(each.communicate(timeout=seconds + 120)[0]) for each in running) / (seconds + 0.5)
+    told = [each.communicate(timeout=seconds + 120)[0].split() for each in running]
+    return Taken(sum(float(rate) for rate, _ in told), statistics.mean(float(cpu_ms) for _, cpu_ms in told))
+
+
+def _own() -> float:
+    """Of this process and its rendering children, not of the other contestants."""
+    used = sum(psutil.Process().cpu_times()[:2])
+    for each in psutil.Process().children():
+        if "service.adapters.vips.child" in each.cmdline():
+            used += sum(each.cpu_times()[:2])
+    return used
 
 
 @contextlib.asynccontextmanager
@@ -111,14 +142,14 @@ async def _renderer() -> AsyncIterator[Contestant]:
         async def make(file: Path, width: int, chosen: Format) -> int:
             return len((await renderer.render(file, "image/jpeg", Preset("any", width, None), chosen)).content)
 
-        yield Contestant(REFKEEP, make)
+        yield Contestant(REFKEEP, make, _own)
 
 
 @contextlib.asynccontextmanager
 async def _server(
     name: str, command: list[str], environment: dict[str, str], url: Callable[[str, int, Format], str]
 ) -> AsyncIterator[Contestant]:
-    with _running(command, environment):
+    with _running(command, environment) as pid:
         async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=2 * CORES)) as http:
 
             async def make(file: Path, width: int, chosen: Format) -> int:
@@ -128,15 +159,15 @@ async def _server(
                 return len(answer.content)
 
             await _await(http, url("0.jpg", 16, Format.JPEG))
-            yield Contestant(name, make)
+            yield Contestant(name, make, lambda: _tree(pid))
 
 
 @contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+def _running(command: list[str], environment: dict[str, str]) -> Iterator[int]:
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=quiet, stderr=quiet)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -177,12 +208,15 @@ def _ipx(peers: Path, folder: Path) -> contextlib.AbstractAsyncContextManager[Co
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="How often everybody has a turn at each row.")
 @click.option("--seconds", default=4.0, show_default=True, help="How long a turn takes.")
+@click.option("--only", multiple=True, help="Rows whose name has this in it; again for more of them.")
 @click.option("--peers", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where the peers are.")
-def bench(rounds: int, seconds: float, peers: Path) -> None:
+def bench(rounds: int, seconds: float, only: tuple[str, ...], peers: Path) -> None:
     """Measure every row; exit status 1 where a bound is not met."""
     with tempfile.TemporaryDirectory(prefix="refkeep-pictures-") as folder:
         _write_files(Path(folder))
-        table, is_met = anyio.run(_measure, Path(folder), peers.resolve(), rounds, seconds)
+        rows = [(width, chosen) for width in WIDTHS for chosen in FORMATS]
+        rows = [row for row in rows if not only or any(word in f"{row[0]} {row[1]}" for word in only)]
+        table, is_met = anyio.run(_measure, Path(folder), peers.resolve(), rows, (rounds, seconds))
     Console(width=120).print(table)
     sys.exit(0 if is_met else 1)
 
@@ -194,10 +228,13 @@ def _write_files(folder: Path) -> None:
         shutil.copyfile(folder / "0.jpg", folder / f"{number}.jpg")
 
 
-async def _measure(folder: Path, peers: Path, rounds: int, seconds: float) -> tuple[Table, bool]:
+async def _measure(
+    folder: Path, peers: Path, rows: Sequence[tuple[int, Format]], turns: tuple[int, float]
+) -> tuple[Table, bool]:
     files = sorted(folder.glob("*.jpg"))
     programs = {THUMBOR: ("thumbor/bin/thumbor", _thumbor), IPX: ("node_modules/.bin/ipx", _ipx)}
-    table, is_met = Table("work", "peer", "peer /s", "Refkeep /s", "ratio", "at least", "", title=_title()), True
+    heads = ("work", "peer", "peer /s", "Refkeep /s", "ratio", "at least", "", "peer cpu ms", "Refkeep cpu ms", "ratio")
+    table, is_met = Table(*heads, title=_title()), True
     async with contextlib.AsyncExitStack() as stack:
         contestants = [await stack.enter_async_context(_renderer())]
         for name, (program, start) in programs.items():
@@ -205,33 +242,36 @@ async def _measure(folder: Path, peers: Path, rounds: int, seconds: float) -> tu
                 contestants.append(await stack.enter_async_context(start(peers, folder)))
             else:
                 click.echo(f"not measured against {name}: {peers / program} is missing", err=True)
-        for width in WIDTHS:
-            for chosen in FORMATS:
-                rates = await _row(contestants, files, (width, chosen), rounds, seconds)
-                for name in rates.keys() - {REFKEEP}:
-                    pairs = zip(rates[REFKEEP], rates[name], strict=True)
-                    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
-                    is_met = is_met and ratio >= BOUNDS[name]
-                    shown = [f"{statistics.median(rates[each]):.1f}" for each in (name, REFKEEP)]
-                    verdict = "met" if ratio >= BOUNDS[name] else "not met"
-                    table.add_row(f"{width} {chosen}", name, *shown, f"{ratio:.2f}", f"{BOUNDS[name]:g}", verdict)
+        for row in rows:
+            taken = await _row(contestants, files, row, *turns)
+            for name in [each for each in BOUNDS if each in taken]:
+                pairs = [*zip(taken[REFKEEP], taken[name], strict=True)]
+                ratio = statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
+                of_cpu = statistics.median(theirs.cpu_ms / ours.cpu_ms for ours, theirs in pairs)
+                is_met = is_met and ratio >= BOUNDS[name]
+                rates = [f"{statistics.median(turn.rate for turn in taken[each]):.1f}" for each in (name, REFKEEP)]
+                spent = [f"{statistics.median(turn.cpu_ms for turn in taken[each]):.0f}" for each in (name, REFKEEP)]
+                verdict = "met" if ratio >= BOUNDS[name] else "not met"
+                words = (f"{ratio:.2f}", f"{BOUNDS[name]:g}", verdict, *spent, f"{of_cpu:.2f}")
+                table.add_row(f"{row[0]} {row[1]}", name, *rates, *words)
     return table, is_met
 
 
 async def _row(
     contestants: Sequence[Contestant], files: Sequence[Path], work: tuple[int, Format], rounds: int, seconds: float
-) -> dict[str, list[float]]:
-    rates: dict[str, list[float]] = {}
+) -> dict[str, list[Taken]]:
+    """All take turns; the first turn of each is for warming up."""
+    taken: dict[str, list[Taken]] = {}
     for number in range(-1, rounds):
         for each in contestants:
-            rate = await _rate(each, files, *work, seconds if number >= 0 else 0.5)
+            turn = await _rate(each, files, work, seconds if number >= 0 else 0.5)
             if number >= 0:
-                rates.setdefault(each.name, []).append(rate)
+                taken.setdefault(each.name, []).append(turn)
         if number >= 0:
-            rate = await anyio.to_thread.run_sync(_loop_rate, files[0].parent, *work, seconds)
-            rates.setdefault(LOOP, []).append(rate)
-    click.echo(f"{work[0]} {work[1]}: {rates}", err=True)
-    return rates
+            turn = await anyio.to_thread.run_sync(_loop, files[0].parent, work, seconds)
+            taken.setdefault(LOOP, []).append(turn)
+        click.echo(f"{work[0]} {work[1]}: round {number + 1} of {rounds}", err=True)
+    return taken
 
 
 def _title() -> str:

@@ -52,6 +52,7 @@ OLD_SAFARI = "image/png,image/svg+xml,image/*;q=0.8,video/*;q=0.8,*/*;q=0.5"
         ("image/avif ; q=1.000", USUAL, AVIF),
         ("image/avif;level=1", USUAL, JPEG),
         ('text/x;a="image/avif, image/webp", image/webp', USUAL, WEBP),
+        (r'text/x;a="\", image/avif, ", image/webp', USUAL, WEBP),
         ("image/avif;q=1.5, image/webp;q=0.1", USUAL, WEBP),
         (",, image/webp,,", USUAL, WEBP),
         ("\0\xff", USUAL, JPEG),
