@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from service.adapters.vips.orders import Drawn, RenderOrder
+from service.adapters.vips.orders import Described, Drawn, NormaliseOrder, RenderOrder
 from service.domain.blob import MediaInfo
+from service.domain.placeholder import Placeholder
 from tests.adapters import hostile_tasks
 
 _FINE = Drawn(MediaInfo("image/webp", 1, 1, 1, readable=True), 16)
@@ -66,21 +67,21 @@ def _start_processes(_sink: int) -> None:
     _denied(lambda: subprocess.run(["true"], check=False))
 
 
-def _lie(sink: int) -> None:
-    """Hand over another file than a picture."""
-    os.pwrite(sink, b"<script>alert(1)</script>", 0)
-    os.set_blocking(sink, False)
-
-
 _MISCHIEFS = {"flood": _flood, "files": _open_files, "sockets": _open_sockets, "processes": _start_processes}
 
 
-def describe(source: int, sink: int, media_type: str, order: msgspec.Raw) -> str:
-    """Answer something else."""
-    return "nonsense"
+def describe(source: int, sink: int, media_type: str, order: msgspec.Raw) -> Described:
+    """Say what is no placeholder."""
+    return Described(Placeholder("AAAAAAAA", "red;}</style><script>", 1.0))
 
 
 def normalise(source: int, sink: int, media_type: str, order: msgspec.Raw) -> Drawn:
-    """Hand over another file than a picture, and call it one."""
-    _lie(sink)
-    return Drawn(MediaInfo("image/png", 1, 1, 1, readable=True), 25)
+    """Hand over a page; by how long an edge may be, call it a picture, or what it is."""
+    edge = msgspec.json.decode(order, type=NormaliseOrder).normalisation.max_edge
+    os.pwrite(sink, b"<script>alert(1)</script>", 0)
+    if edge == 1:
+        return Drawn(MediaInfo("image/png", 1, 1, 1, readable=True), 25)
+    if edge == 2:
+        return Drawn(MediaInfo("text/html", 1, 1, 1, readable=True), 25)
+    os.pwrite(sink, b"\x89PNG\r\n\x1a\n" + bytes(17), 0)
+    return Drawn(MediaInfo("image/png", 1 << 40, 1, 1, readable=True), 25)

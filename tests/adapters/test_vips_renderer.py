@@ -79,8 +79,9 @@ async def test_a_rendering_child_opens_nothing(hostile: VipsRenderer, path: Path
 
 
 async def test_what_a_child_says_is_not_believed(hostile: VipsRenderer, path: Path) -> None:
-    with pytest.raises(RenderFailed):
-        await hostile.normalise(path, "image/png", Normalisation())
+    for edge in (1, 2, 3):
+        with pytest.raises(RenderFailed):
+            await hostile.normalise(path, "image/png", Normalisation(max_edge=edge))
     with pytest.raises(RenderFailed):
         await hostile.placeholder(path, "image/png")
     with pytest.raises(RenderFailed):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from service.adapters.vips.task import Task
 from service.domain.blob import MediaInfo
 from service.domain.errors import DimensionsExceeded, RenderBusy, RenderFailed, UnreadableMedia
 from service.domain.placeholder import Placeholder
-from service.domain.rendition import Format, Normalisation, Preset
+from service.domain.rendition import Format, Normalisation, Preset, original_format
 from service.ports.renderer import Rendered
 
 ENGINE = f"vips-{version('pyvips-binary')}/1"
@@ -29,6 +30,8 @@ ENGINE = f"vips-{version('pyvips-binary')}/1"
 
 _PICTURES, _FILMS = "service.adapters.vips.render", "service.adapters.vips.poster"
 _FILM_TYPES = ("video/mp4", "video/webm")
+
+_THUMBHASH, _COLOUR = re.compile(r"[A-Za-z0-9+/]{6,40}={0,2}"), re.compile(r"#[0-9a-f]{6}")
 
 A = TypeVar("A", Drawn, Described)
 
@@ -53,20 +56,24 @@ class VipsRenderer:
 
     async def render(self, path: Path, media_type: str, preset: Preset, chosen: Format) -> Rendered:
         """See `Renderer.render`."""
-        rendered = await self._drawn("render", path, media_type, RenderOrder(preset, chosen, self._bounds.file_bytes))
-        if rendered is None or rendered.media.media_type != chosen.media_type:
+        order = RenderOrder(preset, chosen, self._bounds.file_bytes)
+        rendered = await self._drawn("render", path, media_type, (order, {chosen.media_type}))
+        if rendered is None:
             raise RenderFailed(media_type)
         return rendered
 
     async def normalise(self, path: Path, media_type: str, wanted: Normalisation) -> Rendered | None:
         """See `Renderer.normalise`."""
-        return await self._drawn("normalise", path, media_type, NormaliseOrder(wanted, self._bounds.file_bytes))
+        order = NormaliseOrder(wanted, self._bounds.file_bytes)
+        encoded = original_format(media_type) if wanted.format is Format.ORIGINAL else wanted.format
+        allowed = {media_type, *({encoded.media_type} if encoded else ())}
+        return await self._drawn("normalise", path, media_type, (order, allowed))
 
     async def placeholder(self, path: Path, media_type: str) -> Placeholder:
         """See `Renderer.placeholder`."""
         async with _opened(path) as (source, sink):
             found = await self._answer("describe", Described, media_type, None, (source, sink))
-        if found.placeholder is None:
+        if found.placeholder is None or not _is_possible(found.placeholder):
             raise RenderFailed(media_type)
         return found.placeholder
 
@@ -81,8 +88,9 @@ class VipsRenderer:
             await self._films.aclose()
 
     async def _drawn(
-        self, function: str, path: Path, media_type: str, order: RenderOrder | NormaliseOrder
+        self, function: str, path: Path, media_type: str, wanted: tuple[RenderOrder | NormaliseOrder, Set[str]]
     ) -> Rendered | None:
+        order, allowed = wanted
         async with _opened(path) as (source, sink):
             drawn = await self._answer(function, Drawn, media_type, order, (source, sink))
             if drawn.media is None:
@@ -90,7 +98,7 @@ class VipsRenderer:
             if not 0 < drawn.length <= self._bounds.file_bytes:
                 raise RenderFailed(media_type)
             content = await anyio.to_thread.run_sync(os.pread, sink, drawn.length, 0)
-        if not _is_what_it_says(content, drawn):
+        if drawn.media.media_type not in allowed or not _is_what_it_says(content, drawn.length, drawn.media):
             raise RenderFailed(media_type)
         return Rendered(content, drawn.media)
 
@@ -118,10 +126,17 @@ def _refuse(answer: Drawn | Described, media_type: str) -> None:
         raise RenderFailed(media_type)
 
 
-def _is_what_it_says(content: bytes, drawn: Drawn) -> bool:
-    """A child that was taken over may hand over anything: at least it is the picture that it is said to be."""
-    media: MediaInfo | None = drawn.media
-    return media is not None and len(content) == drawn.length and sniff(content[:HEAD_BYTES]) == media.media_type
+def _is_what_it_says(content: bytes, length: int, media: MediaInfo) -> bool:
+    """A child that was taken over may hand over anything: at least it is the kind of picture that it is said to be."""
+    counts = (media.width, media.height, media.frames)
+    in_range = all(count is not None and 0 < count < 1 << 31 for count in counts)
+    return in_range and len(content) == length and sniff(content[:HEAD_BYTES]) == media.media_type
+
+
+def _is_possible(found: Placeholder) -> bool:
+    """Whether it has the form of one: it is shown to everyone."""
+    texts = _THUMBHASH.fullmatch(found.thumbhash) and _COLOUR.fullmatch(found.colour)
+    return texts is not None and 0 <= found.aspect < 1 << 31
 
 
 @asynccontextmanager
