@@ -67,13 +67,6 @@ def test_a_page_shows_every_rendition_with_its_size_and_needs_no_other_file(tmp_
     assert str(tmp_path / "out") in said
 
 
-def test_a_film_shows_its_poster(tmp_path: Path, rules: Path) -> None:
-    (tmp_path / "film").write_bytes(samples.mp4())
-    status, said = run(tmp_path / "film", "--policies", rules, "--out", tmp_path)
-    assert status == 0, said
-    assert "image/jpeg" in (tmp_path / "film.preview.html").read_text()
-
-
 @pytest.mark.parametrize(
     ("content", "sentence"), [(b"no picture", "text/plain"), (samples.jpeg()[:500], "truncated or corrupt")]
 )

@@ -42,11 +42,14 @@ def rendering_bounds() -> Bounds:
 
 
 class VipsRenderer:
-    """A `Renderer` on libvips and, where the extra `video` is installed, FFmpeg."""
+    """A `Renderer` on libvips and, where the extra `video` is installed, FFmpeg.
 
-    def __init__(self, bounds: Bounds | None = None) -> None:
-        self._bounds = bounds or rendering_bounds()
-        self._pictures = Lane(self._bounds, _PICTURES, sealed=True)
+    `pictures` names the module whose functions a child of pictures carries out.
+    """
+
+    def __init__(self, bounds: Bounds | None = None, pictures: str = _PICTURES) -> None:
+        self._bounds, self._module = bounds or rendering_bounds(), pictures
+        self._pictures = Lane(self._bounds, pictures, sealed=True)
         self._films = Lane(replace(self._bounds, children=1), _FILMS, sealed=True) if find_spec("av") else None
 
     @property
@@ -103,7 +106,7 @@ class VipsRenderer:
         return Rendered(content, drawn.media)
 
     async def _answer(self, function: str, kind: type[A], media_type: str, order: object, files: Sequence[int]) -> A:
-        module, lane = (_FILMS, self._films) if media_type in _FILM_TYPES else (_PICTURES, self._pictures)
+        module, lane = (_FILMS, self._films) if media_type in _FILM_TYPES else (self._module, self._pictures)
         if lane is None:
             raise UnreadableMedia(media_type)
         task = Task(f"{module}:{function}", media_type, order=msgspec.Raw(msgspec.json.encode(order)))
