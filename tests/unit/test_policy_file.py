@@ -78,7 +78,14 @@ def test_the_packaged_policies_are_those_of_the_design() -> None:
             media_types=pictures,
             max_bytes=25 * 2**20,
             max_pixels=50_000_000,
+            max_edge=2560,
+            oversize=Oversize.DOWNSCALE,
+            presets=("thumb", "small", "medium", "large"),
+            normalisation=Normalisation(max_edge=2560),
         )
+    assert [preset.name for preset in policies.presets] == ["thumb", "small", "medium", "large"]
+    assert policies.preset("thumb") == Preset("thumb", 160, 160, Fit.COVER)
+    assert policies.preset("large") == Preset("large", 1600, 1600)
     assert policies.of("block", "image").max_bytes == 50 * 2**20
     assert policies.of("block", "video").media_types == ("video/mp4", "video/webm")
     assert policies.of("block", "video").max_bytes == 2 * 2**30
