@@ -16,6 +16,7 @@ from service.domain.errors import (
     UnreadableMedia,
     VisibilityNotAllowed,
 )
+from service.domain.rendition import Normalisation, Preset, original_format
 
 WILDCARD = "*"
 
@@ -38,6 +39,7 @@ class Oversize(StrEnum):
     """What happens to a picture whose longest edge exceeds `max_edge`."""
 
     REJECT = "reject"
+    DOWNSCALE = "downscale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ class Policy:
 
     `media_types` are `type/subtype`, `type/*` or `*/*`. `max_bytes` is bytes as sent, `max_pixels` pixels of one frame,
     `max_edge` pixels of the longest edge, `max_duration_ms` milliseconds; None sets no limit. `max_items` caps a list.
+
+    `presets` names the renditions that may be asked for, `eager` those of them that are made on attach.
+    `normalisation` is what a picture is made to comply with when it is attached, None to leave it as it was sent;
+    `keep_original` says whether what was sent is then kept, privately.
     """
 
     entity_type: str
@@ -60,6 +66,10 @@ class Policy:
     oversize: Oversize = Oversize.REJECT
     max_duration_ms: int | None = None
     max_items: int = 1000
+    presets: tuple[str, ...] = ()
+    eager: tuple[str, ...] = ()
+    keep_original: bool = True
+    normalisation: Normalisation | None = None
 
     @property
     def capacity(self) -> int:
@@ -77,6 +87,11 @@ class Policies:
     """All policies of a deployment, found by exact name first, then `type/*`, `*/role`, `*/*`."""
 
     items: tuple[Policy, ...]
+    presets: tuple[Preset, ...] = ()
+
+    def preset(self, name: str) -> Preset | None:
+        """The preset of this name."""
+        return next((preset for preset in self.presets if preset.name == name), None)
 
     def known(self) -> list[str]:
         """The names `entity_type/role` of all policies, sorted."""
@@ -127,6 +142,11 @@ def _dimensions_refusal(policy: Policy, media: MediaInfo) -> Rejected | None:
         return None
     too_many = policy.max_pixels is not None and media.width * media.height > policy.max_pixels
     too_long = policy.max_edge is not None and max(media.width, media.height) > policy.max_edge
-    if too_many or too_long:
+    if too_many or (too_long and not _is_scaled_down(policy, media)):
         return DimensionsExceeded(media.width, media.height, policy.max_pixels, policy.max_edge)
     return None
+
+
+def _is_scaled_down(policy: Policy, media: MediaInfo) -> bool:
+    is_picture = media.media_type.startswith("image/") and original_format(media.media_type) is not None
+    return policy.oversize is Oversize.DOWNSCALE and is_picture

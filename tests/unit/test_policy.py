@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from service.domain.blob import MediaInfo
 from service.domain.errors import PolicyUnknown, Rejected, VisibilityNotAllowed
-from service.domain.policy import Cardinality, Policies, Policy, Visibility, refusal_of, resolve_visibility
+from service.domain.policy import Cardinality, Oversize, Policies, Policy, Visibility, refusal_of, resolve_visibility
+from service.domain.rendition import Preset
 
 POLICY = Policy("book", "cover", Cardinality.SINGLE, Visibility.PUBLIC)
 PICTURE = MediaInfo("image/png", 800, 600, 1, None, readable=True)
@@ -70,6 +71,30 @@ def test_media_types_are_exact_or_wild(allowed: tuple[str, ...], *, accepted: bo
     policy = replace(POLICY, media_types=allowed)
     assert policy.accepts_type("image/png") is accepted
     assert code_of(refusal_of(policy, 1, PICTURE)) == (None if accepted else "media-type-not-allowed")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "code"),
+    [
+        ("image/jpeg", None),
+        ("image/apng", None),
+        ("image/tiff", "dimensions-exceeded"),
+        ("video/mp4", "dimensions-exceeded"),
+    ],
+)
+def test_what_can_be_scaled_down_is_taken_beyond_the_edge_and_never_beyond_the_pixels(
+    media_type: str, code: str | None
+) -> None:
+    policy = replace(POLICY, max_edge=700, oversize=Oversize.DOWNSCALE)
+    assert code_of(refusal_of(policy, 1, replace(PICTURE, media_type=media_type))) == code
+    assert code_of(refusal_of(replace(policy, max_pixels=1000), 1, PICTURE)) == "dimensions-exceeded"
+    assert code_of(refusal_of(replace(policy, oversize=Oversize.REJECT), 1, PICTURE)) == "dimensions-exceeded"
+
+
+def test_presets_are_found_by_their_names() -> None:
+    policies = Policies((POLICY,), (Preset("small", 320, 320), Preset("large", 1600, 1600)))
+    assert policies.preset("large") is policies.presets[1]
+    assert policies.preset("huge") is None
 
 
 @pytest.mark.parametrize(
