@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 
-from service.adapters.observed import ObservedProber, ObservedStorage
+from service.adapters.observed import ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.descriptors import PostgresDescriptors
@@ -20,9 +20,10 @@ from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.pulse import listening
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
+from service.adapters.vips.renderer import VipsRenderer
 from service.application.authenticate import Authenticate
 from service.application.watch_lag import WatchLag
-from service.composition import Parts, create_collect, create_storage, create_use_cases, file_check
+from service.composition import Parts, create_collect, create_storage, create_use_cases, file_check, looking_prober
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
@@ -111,11 +112,13 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         await storage.aopen()
         stack.push_async_callback(storage.aclose)
         await storage.sweep_abandoned()
-        prober = VipsProber()
+        prober, renderer = VipsProber(), VipsRenderer()
         stack.push_async_callback(prober.aclose)
+        stack.push_async_callback(renderer.aclose)
         await prober.warm()
         tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
-        yield Parts(database, storage, ObservedStorage(storage), ObservedProber(prober), telemetry, tail)
+        looking = looking_prober(prober, renderer)
+        yield Parts(database, storage, ObservedStorage(storage), looking, renderer, telemetry, tail)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from service.adapters.filesystem.cached import is_at_hand, may_be_cached
 from service.adapters.filesystem.storage import FilesystemStorage
+from service.adapters.illustrating import IllustratingProber
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresWorkspaces
 from service.adapters.postgres.adoption import PostgresAdoption
@@ -20,14 +21,17 @@ from service.adapters.postgres.catalogue import PostgresCatalogue
 from service.adapters.postgres.clock import PostgresClock
 from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.database import Database
+from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.holds import PostgresHolds
 from service.adapters.postgres.imports import PostgresImports
 from service.adapters.postgres.integrity import PostgresIntegrity
 from service.adapters.postgres.leftovers import PostgresLeftovers
+from service.adapters.postgres.normalisations import PostgresNormalisations
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.refs import PostgresRefs
+from service.adapters.postgres.renditions import PostgresRenditions
 from service.adapters.postgres.scrubbing import PostgresScrubbing
 from service.adapters.postgres.sentinel import PostgresSentinel
 from service.adapters.postgres.snapshot import PostgresSnapshot
@@ -35,6 +39,7 @@ from service.adapters.postgres.space import PostgresSpace
 from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.shared_feed import SharedFeed
 from service.adapters.vips.prober import VipsProber
+from service.adapters.vips.renderer import ENGINE, VipsRenderer
 from service.application.adopt_objects import AdoptObjects
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
@@ -45,6 +50,7 @@ from service.application.check_store import CheckStore
 from service.application.collect import Collect
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
+from service.application.drop_stale import DropStale, current_definitions
 from service.application.explain_blob import ExplainBlob
 from service.application.find_missing import FindMissing
 from service.application.follow_events import FollowEvents
@@ -61,6 +67,7 @@ from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
 from service.application.list_media import ListMedia
 from service.application.list_refs import ListRefs
+from service.application.normalise import Normalise
 from service.application.place_hold import PlaceHold
 from service.application.purge_due import PurgeDue
 from service.application.purge_media import PurgeMedia
@@ -84,6 +91,7 @@ from service.domain.signature import Signatures
 from service.ports.feed import Tail
 from service.ports.imports import ImportLedger
 from service.ports.prober import Prober
+from service.ports.renderer import Renderer
 from service.ports.sources import Sources
 from service.ports.storage import Storage
 from service.router.callers import Callers
@@ -108,6 +116,7 @@ class Parts:
     store: Store
     storage: Storage
     prober: Prober
+    renderer: Renderer
     telemetry: Telemetry
     tail: Tail
 
@@ -137,6 +146,7 @@ def _s3_storage(settings: Settings, bucket: str) -> S3Storage:
 
 def create_collect(settings: Settings, database: Database, store: Store) -> Collect:
     """The collector, on a store that is open."""
+    definitions = current_definitions(load_policies(settings.policies), ENGINE)
     return Collect(
         GuardStore(PostgresSentinel(database), store),
         PostgresCollection(database),
@@ -144,8 +154,14 @@ def create_collect(settings: Settings, database: Database, store: Store) -> Coll
         PostgresLeftovers(database),
         store,
         PurgeDue(PostgresTrash(database)),
+        DropStale(PostgresRenditions(database), definitions, settings.quarantine),
         settings.quarantine,
     )
+
+
+def looking_prober(prober: Prober, renderer: Renderer) -> Prober:
+    """What uploads look at bytes with: on record, and placeholders with it."""
+    return ObservedProber(IllustratingProber(prober, renderer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,18 +178,27 @@ class Repair:
 async def create_repair(settings: Settings, database: Database, store: Store) -> AsyncIterator[Repair]:
     """Repair, on a store that is open; what looks at media starts when it is needed, and ends with the block."""
     guard, storage = GuardStore(PostgresSentinel(database), store), ObservedStorage(store)
-    integrity, clock, prober = PostgresIntegrity(database), PostgresClock(database), VipsProber()
+    integrity, clock = PostgresIntegrity(database), PostgresClock(database)
+    prober, renderer = VipsProber(), VipsRenderer()
     walk, workspaces = WalkStore(integrity, storage, settings.quarantine), PostgresWorkspaces(database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
     try:
         yield Repair(
             CheckStore(guard, walk, PostgresSpace(database), clock, store, lifetimes),
-            AdoptObjects(guard, walk, PostgresAdoption(database), workspaces, ObservedProber(prober), lifetimes),
+            AdoptObjects(
+                guard,
+                walk,
+                PostgresAdoption(database),
+                workspaces,
+                looking_prober(prober, renderer),
+                lifetimes,
+            ),
             Scrub(guard, PostgresScrubbing(database), integrity, storage, clock),
             settings.orphan_retention,
         )
     finally:
         await prober.aclose()
+        await renderer.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,18 +215,21 @@ async def create_imports(
     settings: Settings, parts: tuple[Database, Store], sources: Sources, jobs: int
 ) -> AsyncIterator[Imports]:
     """Imports, `jobs` entities and sources at a time, on a store that is open; looking at media ends with the block."""
-    (database, store), prober = parts, VipsProber()
+    (database, store), prober, renderer = parts, VipsProber(), VipsRenderer()
     refs, ledger = PostgresRefs(database), PostgresImports(database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
     rules = Rules(load_policies(settings.policies), lifetimes)
     blobs, objects = PostgresBlobs(database), PostgresObjects(database)
-    upload = UploadBlob(ObservedStorage(store), ObservedProber(prober), objects, blobs, lifetimes)
-    change, at_once = ChangeRefs(refs, rules), asyncio.Semaphore(jobs)
+    upload = UploadBlob(ObservedStorage(store), looking_prober(prober, renderer), objects, blobs, lifetimes)
+    descriptors, memory = PostgresDescriptors(database), PostgresNormalisations(database)
+    normalise = Normalise(rules, refs, upload, descriptors, renderer, memory)
+    change, at_once = ChangeRefs(refs, rules, normalise), asyncio.Semaphore(jobs)
     entity = ImportEntity(sources, upload, change, refs, ledger, rules, settings.max_upload_bytes, at_once)
     try:
         yield Imports(ledger, ImportManifest(ledger, entity, jobs), RollBackImport(ledger, change, jobs))
     finally:
         await prober.aclose()
+        await renderer.aclose()
 
 
 def create_use_cases(settings: Settings, policies: Policies, callers: Callers, parts: Parts) -> UseCases:
@@ -214,7 +242,9 @@ def create_use_cases(settings: Settings, policies: Policies, callers: Callers, p
     signer, catalogue = Signer(Signatures(settings.signing_keys)), PostgresCatalogue(parts.database)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
     rules = Rules(policies, lifetimes)
-    attach = AttachBlob(refs, rules)
+    descriptors, memory = PostgresDescriptors(parts.database), PostgresNormalisations(parts.database)
+    normalise = Normalise(rules, refs, upload, descriptors, parts.renderer, memory)
+    attach = AttachBlob(refs, rules, normalise)
     return UseCases(
         callers=callers,
         present=Presenter((settings.public_url or "").rstrip("/")),
@@ -232,7 +262,7 @@ def create_use_cases(settings: Settings, policies: Policies, callers: Callers, p
         list_refs=ListRefs(refs),
         reorder_role=ReorderRole(refs, rules),
         release_refs=ReleaseRefs(refs, rules),
-        change_refs=ChangeRefs(refs, rules),
+        change_refs=ChangeRefs(refs, rules, normalise),
         get_media=GetMedia(refs),
         list_media=ListMedia(catalogue),
         release_media=ReleaseMedia(refs, rules),
