@@ -89,7 +89,7 @@ class _Worker:
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
-            await stack.enter_async_context(_collecting(self._deployment.settings, parts, self._drain))
+            await stack.enter_async_context(_collecting(self._deployment.settings, self._policies, parts, self._drain))
             await stack.enter_async_context(_watching_lag(parts, self._drain))
             gc.collect()
             gc.freeze()  # what a worker is made of stays: to look through it time and again took a quarter of all work
@@ -122,12 +122,13 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
 
 
 @asynccontextmanager
-async def _collecting(settings: Settings, parts: Parts, drain: Drain) -> AsyncIterator[None]:
+async def _collecting(settings: Settings, policies: Policies, parts: Parts, drain: Drain) -> AsyncIterator[None]:
     """Collect in the background, unless nothing may be written."""
     if settings.read_only:
         yield
         return
-    collect, collection = create_collect(settings, parts.database, parts.store), PostgresCollection(parts.database)
+    collect = create_collect(settings, policies, parts.database, parts.store)
+    collection = PostgresCollection(parts.database)
 
     async def turn() -> bool:
         collected = await collect()

@@ -144,9 +144,9 @@ def _s3_storage(settings: Settings, bucket: str) -> S3Storage:
     return S3Storage(config, settings.data_dir / "spool")
 
 
-def create_collect(settings: Settings, database: Database, store: Store) -> Collect:
+def create_collect(settings: Settings, policies: Policies, database: Database, store: Store) -> Collect:
     """The collector, on a store that is open."""
-    definitions = current_definitions(load_policies(settings.policies), ENGINE)
+    definitions = current_definitions(policies, ENGINE)
     return Collect(
         GuardStore(PostgresSentinel(database), store),
         PostgresCollection(database),

@@ -161,12 +161,14 @@ async def _open_desk(url: str) -> AsyncIterator[_Desk]:
     from service.adapters.postgres.collection import PostgresCollection
     from service.adapters.postgres.opening import open_database
     from service.composition import create_collect, create_storage
+    from service.schemas.policy_file import load_policies
 
     settings = settings_of_environment()
+    policies = load_policies(settings.policies)
     database, store = await open_database({"dsn": url}, 2), create_storage(settings)
     try:
         await store.aopen()
-        yield _Desk(create_collect(settings, database, store), PostgresCollection(database))
+        yield _Desk(create_collect(settings, policies, database, store), PostgresCollection(database))
     finally:
         await store.aclose()
         await database.aclose()

@@ -198,4 +198,4 @@ def begin_life(pool: asyncpg.Pool[asyncpg.Record], store: FaultyStore, points: P
         database, living, living, PlainProber(), WordRenderer(), cast("Any", None), cast("Any", None)
     )
     use = composition.create_use_cases(settings, POLICIES, cast("Any", None), parts)
-    return Life(use, composition.create_collect(settings, database, living), passed)
+    return Life(use, composition.create_collect(settings, POLICIES, database, living), passed)
