@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 
-from service.adapters.observed import ObservedProber, ObservedStorage
+from service.adapters.observed import ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
@@ -20,9 +20,10 @@ from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.pulse import listening
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
+from service.adapters.vips.renderer import VipsRenderer
 from service.application.authenticate import Authenticate
 from service.background import collecting, measuring
-from service.composition import Parts, create_storage, create_use_cases, file_check, location_of, open_everywhere
+from service.composition import Parts, create_storage, create_use_cases, file_check, location_of, open_everywhere, looking_prober
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
@@ -89,7 +90,7 @@ class _Worker:
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
-            await stack.enter_async_context(collecting(self._deployment.settings, parts, self._drain))
+            await stack.enter_async_context(collecting(self._deployment.settings, self._policies, parts, self._drain))
             if parts.crew.number == 0:
                 await stack.enter_async_context(measuring(self._deployment.settings, parts, self._drain))
             gc.collect()
@@ -118,12 +119,13 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         if not settings.read_only:
             await storage.sweep_abandoned()
         everywhere = await stack.enter_async_context(open_everywhere(settings, database, storage))
-        prober = VipsProber()
+        prober, renderer = VipsProber(), VipsRenderer()
         stack.push_async_callback(prober.aclose)
+        stack.push_async_callback(renderer.aclose)
         await prober.warm()
         tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
-        observed = ObservedStorage(everywhere.storage), ObservedProber(prober)
-        yield Parts(database, storage, *observed, telemetry, crew, tail, everywhere.standing)
+        observed, looking = ObservedStorage(everywhere.storage), looking_prober(prober, renderer)
+        yield Parts(database, storage, observed, looking, renderer, telemetry, crew, tail, everywhere.standing)
 
 
 def _started_telemetry(settings: Settings, crew: Crew) -> Telemetry:

@@ -154,13 +154,15 @@ async def _open_desk(url: str) -> AsyncIterator[_Desk]:
     from service.adapters.postgres.collection import PostgresCollection
     from service.adapters.postgres.opening import open_database
     from service.composition import create_collect, create_storage, open_everywhere
+    from service.schemas.policy_file import load_policies
 
     settings = settings_of_environment()
+    policies = load_policies(settings.policies)
     database, store = await open_database({"dsn": url}, 2), create_storage(settings)
     try:
         await store.aopen()
         async with open_everywhere(settings, database, store) as everywhere:
-            collect = create_collect(settings, database, store, ObservedStorage(everywhere.storage))
+            collect = create_collect(settings, policies, database, store, ObservedStorage(everywhere.storage))
             yield _Desk(collect, PostgresCollection(database))
     finally:
         await store.aclose()

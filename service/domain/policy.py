@@ -137,6 +137,11 @@ def refusal_of(policy: Policy, size: int, media: MediaInfo) -> Rejected | None:
     return None
 
 
+def normalisation_for(policy: Policy, media: MediaInfo) -> Normalisation | None:
+    """What bytes of this kind are made to comply with; None where they are shown as they were sent."""
+    return policy.normalisation if _is_picture(media) else None
+
+
 def _dimensions_refusal(policy: Policy, media: MediaInfo) -> Rejected | None:
     if media.width is None or media.height is None:
         return None
@@ -148,5 +153,8 @@ def _dimensions_refusal(policy: Policy, media: MediaInfo) -> Rejected | None:
 
 
 def _is_scaled_down(policy: Policy, media: MediaInfo) -> bool:
-    is_picture = media.media_type.startswith("image/") and original_format(media.media_type) is not None
-    return policy.oversize is Oversize.DOWNSCALE and is_picture
+    return policy.oversize is Oversize.DOWNSCALE and _is_picture(media)
+
+
+def _is_picture(media: MediaInfo) -> bool:
+    return media.media_type.startswith("image/") and original_format(media.media_type) is not None

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from service.domain.blob import Sha256
-from service.domain.collection import BlobReview, HoldingReview, Verdict
+from service.domain.collection import BlobReview, BlobVerdict, HoldingReview, Verdict
 
 HoldingReviewJudge = Callable[[HoldingReview], Verdict]
 """Pure: called inside a transaction that holds the hash's lock, on what was read after the lock was taken."""
 
-BlobReviewJudge = Callable[[BlobReview], datetime | None]
-"""Pure, called likewise: when the bytes may go, None where something still needs them."""
+BlobReviewJudge = Callable[[BlobReview], BlobVerdict]
+"""Pure, called likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ class Collection(Protocol):
     async def review(self, limit: int, judge_holding: HoldingReviewJudge, judge_blob: BlobReviewJudge) -> Reviewed:
         """Look at up to `limit` holdings and as many blobs whose reviews are due, each in a transaction of its own.
 
-        A holding that ends is an event and frees its quota; a blob that goes leaves its object condemned.
+        A holding that ends is an event and frees its quota; a blob that goes leaves its object condemned. What it was
+        the last reason of is due then.
         """
 
     async def condemn_abandoned(self, limit: int) -> Amount:

@@ -70,7 +70,10 @@ def test_bytes_sent_before_are_attached_by_their_hash(acme: Caller) -> None:
         "frames": 1,
         "duration_ms": None,
         "readable": True,
+        "placeholder": ref["blob"]["placeholder"],
     }
+    assert ref["blob"]["placeholder"]["aspect"] == 1.5
+    assert ref["original"] is None
     assert acme.refs(COVER) == acme.refs("book/42") == [ref]
     assert acme.http.get(ref["links"]["self"]).json() == ref
     assert acme.http.get(ref["links"]["file"]).content == content

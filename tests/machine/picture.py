@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION refkeep_now() RETURNS timestamptz LANGUAGE sql VOLATI
     AS $$ SELECT now FROM tests_clock $$
 """
 _EMPTY = """TRUNCATE objects, blobs, holdings, holds, entities, refs, tombstones, events, rejections, idempotency,
-    holding_reviews, blob_reviews, tests_clock"""
+    holding_reviews, blob_reviews, renditions, rendition_claims, normalisations, tests_clock"""
 _BEGIN = "INSERT INTO tests_clock VALUES ('2030-01-01T00:00:00Z')"
 _WORKSPACES = """INSERT INTO workspaces (slug) SELECT unnest($1::text[])
     ON CONFLICT (slug) DO UPDATE SET used_bytes = 0, used_items = 0, max_bytes = NULL, max_items = NULL"""

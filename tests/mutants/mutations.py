@@ -55,8 +55,8 @@ MUTATIONS = (
             ),
             Replacement(
                 f"{_POSTGRES}/blobs.py",
-                "WHERE id = $24 AND state = 'pending' RETURNING id),",
-                "WHERE id = $24 RETURNING id),",
+                "WHERE id = $27 AND state = 'pending' RETURNING id),",
+                "WHERE id = $27 RETURNING id),",
             ),
             Replacement(
                 f"{_POSTGRES}/blobs.py",

@@ -23,6 +23,7 @@ from service.settings import Settings
 from tests.parts.collecting import PlainProber
 from tests.parts.faulty_store import FaultyStore
 from tests.parts.ledgers import POLICIES
+from tests.parts.rendering import WordRenderer
 
 AFTER_RESERVE, BEFORE_PUT, AFTER_PUT = "after reserve", "before put", "after put"
 AFTER_LOCKS, AFTER_LOAD, BEFORE_COMMIT, AFTER_COMMIT = "after locks", "after load", "before commit", "after commit"
@@ -194,6 +195,6 @@ def begin_life(pool: asyncpg.Pool[asyncpg.Record], store: FaultyStore, points: P
     database, settings = _LivingDatabase(pool, passed), Settings()
     living: Any = _LivingStore(store, passed)
     nobody = cast("Any", None)
-    parts = composition.Parts(database, living, living, PlainProber(), nobody, nobody, nobody)
+    parts = composition.Parts(database, living, living, PlainProber(), WordRenderer(), nobody, nobody, nobody)
     use = composition.create_use_cases(settings, POLICIES, cast("Any", None), parts)
-    return Life(use, composition.create_collect(settings, database, living), passed)
+    return Life(use, composition.create_collect(settings, POLICIES, database, living), passed)

@@ -14,7 +14,7 @@ from service.adapters.postgres.errors import StoreInDoubt
 from service.adapters.postgres.healing import MAKE_LIVE, heal, is_marked
 from service.adapters.postgres.locks import lock_of
 from service.adapters.postgres.log import PLACE, WRITE, event_columns, event_place
-from service.adapters.postgres.rows import BLOB_COLUMNS, to_blob, to_holding
+from service.adapters.postgres.rows import BLOB_COLUMNS, look_of, to_blob, to_holding
 from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.errors import BlobInUse, NotFound, QuotaExceeded, Unavailable
 from service.domain.event import Actor, DecisionKind, EventType, HoldingEvent
@@ -56,29 +56,32 @@ _EPOCH = "o.state, (SELECT store_epoch FROM sentinel) AS store_epoch"
 _LOAD_RESERVED = f"""{_LOAD.replace("o.state", _EPOCH).replace("FROM (SELECT 1) AS one", "FROM objects o")}
 WHERE o.id = $4 FOR UPDATE OF o"""
 
-# $1-$12 the event's columns, $13-$15 the claim, $16 the end of the lease, $17-$22 what was found in the bytes,
-# $23 their size, $24 the object.
+# $1-$12 the event's columns, $13-$15 the claim, $16 the end of the lease, $17-$25 what was found in the bytes,
+# $26 their size, $27 the object.
 _QUOTA = """quota AS (
-    UPDATE workspaces SET used_bytes = used_bytes + $23, used_items = used_items + 1
-    WHERE id = $7 AND (max_bytes IS NULL OR used_bytes + $23 <= max_bytes)
+    UPDATE workspaces SET used_bytes = used_bytes + $26, used_items = used_items + 1
+    WHERE id = $7 AND (max_bytes IS NULL OR used_bytes + $26 <= max_bytes)
         AND (max_items IS NULL OR used_items + 1 <= max_items)
     RETURNING 1)"""
 _PUBLISH_NEW = f"""{WRITE},
-live AS (UPDATE objects SET state = 'live' WHERE id = $24 AND state = 'pending' RETURNING id),
+live AS (UPDATE objects SET state = 'live' WHERE id = $27 AND state = 'pending' RETURNING id),
 blob AS (
-    INSERT INTO blobs (sha256, size, media_type, width, height, frames, duration_ms, readable, object_id, created_at)
-    SELECT $11, $23, $17, $18, $19, $20, $21, $22, id, $4 FROM live RETURNING id),
+    INSERT INTO blobs (sha256, size, media_type, width, height, frames, duration_ms, readable,
+        thumbhash, colour, aspect, object_id, created_at)
+    SELECT $11, $26, $17, $18, $19, $20, $21, $22, $23, $24, $25, id, $4 FROM live RETURNING id),
 held AS (
     INSERT INTO holdings (workspace_id, blob_id, acquired_at, lease_until) SELECT $7, id, $4, $16 FROM blob),
 {_QUOTA}
 SELECT EXISTS (SELECT FROM quota)"""
 _SPARE = """UPDATE objects SET state = 'condemned', delete_after = refkeep_now()
     WHERE id = {object_id} AND state = 'pending'"""
-_CONDEMN = f"spare AS ({_SPARE.format(object_id='$24')})"
+_CONDEMN = f"spare AS ({_SPARE.format(object_id='$27')})"
 _LOOK = """look AS (
-    UPDATE blobs SET media_type = $17, width = $18, height = $19, frames = $20, duration_ms = $21, readable = $22
-    WHERE sha256 = $11 AND (media_type, width, height, frames, duration_ms, readable)
-        IS DISTINCT FROM ($17, $18::integer, $19::integer, $20::integer, $21::bigint, $22::boolean))"""
+    UPDATE blobs SET media_type = $17, width = $18, height = $19, frames = $20, duration_ms = $21, readable = $22,
+        thumbhash = $23, colour = $24, aspect = $25
+    WHERE sha256 = $11 AND (media_type, width, height, frames, duration_ms, readable, thumbhash, colour, aspect)
+        IS DISTINCT FROM ($17, $18::integer, $19::integer, $20::integer, $21::bigint, $22::boolean, $23::text,
+            $24::text, $25::double precision))"""
 _HOLD = """held AS (
     INSERT INTO holdings (workspace_id, blob_id, acquired_at, lease_until)
     SELECT $7, id, $4, $16 FROM blobs WHERE sha256 = $11)"""
@@ -86,7 +89,7 @@ _EXTEND = """UPDATE holdings SET lease_until = $16
 WHERE workspace_id = $7 AND blob_id = (SELECT id FROM blobs WHERE sha256 = $11)"""
 _ADMITTED = "SELECT EXISTS (SELECT FROM quota)"
 _PUBLISH_KNOWN = f"{WRITE}, {_CONDEMN}, {_LOOK}, {_HOLD}, {_QUOTA} {_ADMITTED}"
-_PUBLISH_HELD = f"{WRITE}, {_CONDEMN}, {_LOOK}, size AS (SELECT $23::bigint) {_EXTEND}"
+_PUBLISH_HELD = f"{WRITE}, {_CONDEMN}, {_LOOK}, size AS (SELECT $26::bigint) {_EXTEND}"
 _RENEW = f"{WRITE}, {_LOOK} {_EXTEND}"
 _GRANT = f"{WRITE}, {_LOOK}, {_HOLD}, {_QUOTA} {_ADMITTED}"
 _RELEASE = f"""{WRITE},
@@ -188,7 +191,7 @@ class PostgresBlobs:
                 self.database, workspace, claim, lambda: self._release(workspace, workspace_id, sha256, actor, claim)
             )
         except asyncpg.ForeignKeyViolationError as error:
-            if error.constraint_name == "refs_holding_fkey":
+            if error.constraint_name in {"refs_holding_fkey", "refs_original_fkey"}:
                 raise BlobInUse from error
             raise
 
@@ -303,10 +306,9 @@ class _Turn:
         return BlobOutcome(event.decision, blob, str(event_place(load)))
 
     def write_parameters(self, load: Row, event: HoldingEvent, outcome: BlobOutcome) -> tuple[object, ...]:
-        """$1-$22 of the writes."""
+        """$1-$25 of the writes."""
         columns = event_columns(event_place(load), event, self.workspace_id)
-        media = outcome.blob.media
-        look = (media.media_type, media.width, media.height, media.frames, media.duration_ms, media.readable)
+        look = look_of(outcome.blob.media)
         return *columns, *claim_parameters(self.claim, outcome), event.holding.lease_until, *look
 
 

@@ -16,12 +16,19 @@ ending AS MATERIALIZED (
     WHERE h.lease_until <= clock.now AND NOT {_HELD.format(of="b")}
         AND NOT EXISTS (
             SELECT FROM refs r WHERE r.workspace_id = h.workspace_id AND r.blob_id = h.blob_id
+                AND (r.purge_after IS NULL OR r.purge_after > clock.now))
+        AND NOT EXISTS (
+            SELECT FROM refs r WHERE r.workspace_id = h.workspace_id AND r.original_blob_id = h.blob_id
                 AND (r.purge_after IS NULL OR r.purge_after > clock.now))),
 staying AS (
     SELECT blob_id FROM holdings EXCEPT ALL SELECT blob_id FROM ending),
+shown AS (
+    SELECT r.blob_id FROM renditions r JOIN blobs parent ON parent.id = r.parent_id
+    WHERE {_HELD.format(of="parent")} OR EXISTS (SELECT FROM staying WHERE staying.blob_id = parent.id)),
 going AS (
     SELECT b.size FROM blobs b WHERE NOT {_HELD.format(of="b")}
-        AND NOT EXISTS (SELECT FROM staying WHERE staying.blob_id = b.id)),
+        AND NOT EXISTS (SELECT FROM staying WHERE staying.blob_id = b.id)
+        AND NOT EXISTS (SELECT FROM shown WHERE shown.blob_id = b.id)),
 rows AS (
     SELECT 'purge' AS what, b.size FROM clock, refs r JOIN blobs b ON b.id = r.blob_id
     WHERE r.state = 'trashed' AND r.purge_after <= clock.now
