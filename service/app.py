@@ -22,12 +22,22 @@ from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.adapters.vips.renderer import VipsRenderer
 from service.application.authenticate import Authenticate
+from service.application.make_rendition import MakeRendition
 from service.application.watch_lag import WatchLag
-from service.composition import Parts, create_collect, create_storage, create_use_cases, file_check, looking_prober
+from service.composition import (
+    Parts,
+    create_collect,
+    create_make_rendition,
+    create_storage,
+    create_use_cases,
+    file_check,
+    looking_prober,
+)
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
 from service.delivery.permissions import Permissions
+from service.delivery.presets import Presets
 from service.delivery.routes import match
 from service.delivery.routine import AtHand
 from service.domain.policy import Policies
@@ -85,7 +95,9 @@ class _Worker:
         async with AsyncExitStack() as stack:
             try:
                 parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain))
-                self._app = _assemble(self._deployment, self._drain, self._policies, parts)
+                make_rendition = create_make_rendition(self._deployment.settings, parts)
+                stack.push_async_callback(make_rendition.aclose)
+                self._app = _assemble(self._deployment, self._drain, self._policies, parts, make_rendition)
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
@@ -162,19 +174,23 @@ async def _measure_integrity(integrity: Integrity) -> None:
         outlets().integrity_failures.set(count, {"health": health.value})
 
 
-def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: Parts) -> App:
+def _assemble(
+    deployment: Deployment, drain: Drain, policies: Policies, parts: Parts, make_rendition: MakeRendition
+) -> App:
     settings, database = deployment.settings, parts.database
     authenticate = Authenticate(RememberedKeys(PostgresKeys(database)), deployment.default_workspaces)
     callers = Callers(authenticate, PostgresWorkspaces(database), settings.read_only)
+    permissions = Permissions(
+        PostgresDescriptors(database),
+        callers.reader,
+        KnownGrants(settings.descriptor_ttl.total_seconds()),
+        Signatures(settings.signing_keys),
+    )
     delivery = Delivery(
-        Permissions(
-            PostgresDescriptors(database),
-            callers.reader,
-            KnownGrants(settings.descriptor_ttl.total_seconds()),
-            Signatures(settings.signing_keys),
-        ),
+        permissions,
         parts.storage,
         problem_answer,
+        Presets(permissions, policies, make_rendition),
         AtHand(is_file=file_check(settings)),
         cross_origin=CrossOrigin(settings.cors_origins),
     )

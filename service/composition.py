@@ -67,6 +67,7 @@ from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
 from service.application.list_media import ListMedia
 from service.application.list_refs import ListRefs
+from service.application.make_rendition import MakeRendition
 from service.application.normalise import Normalise
 from service.application.place_hold import PlaceHold
 from service.application.purge_due import PurgeDue
@@ -230,6 +231,13 @@ async def create_imports(
     finally:
         await prober.aclose()
         await renderer.aclose()
+
+
+def create_make_rendition(settings: Settings, parts: Parts) -> MakeRendition:
+    """What makes renditions; to be closed before its parts are."""
+    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
+    renditions, objects = PostgresRenditions(parts.database), PostgresObjects(parts.database)
+    return MakeRendition(renditions, parts.renderer, parts.storage, objects, lifetimes, settings.read_only)
 
 
 def create_use_cases(settings: Settings, policies: Policies, callers: Callers, parts: Parts) -> UseCases:

@@ -9,10 +9,10 @@ from service.adapters.gathering import Gathering
 from service.adapters.postgres.database import Database, Row
 from service.domain.blob import Sha256
 from service.domain.health import Health
-from service.domain.policy import Visibility
+from service.domain.policy import RoleRule, Visibility
 from service.domain.ref import RefState
 from service.observability import observed
-from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
+from service.ports.descriptors import Admission, BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
 from service.ports.trash import TOMBSTONE
 
 # No EXISTS: of several blobs, the planner may answer it by reading all refs once.
@@ -32,13 +32,30 @@ JOIN objects o ON o.id = b.object_id
 """
 _OF_REF = """
 SELECT asked.place, b.sha256, b.size, b.media_type, b.health, o.key,
-    r.id, r.visibility, r.state, r.filename, r.created_at,
+    r.id, r.visibility, r.state, r.filename, r.created_at, r.entity_type, r.role,
     coalesce(w.slug = asked.workspace, false) AS is_owned, (SELECT status FROM holds WHERE blob_id = b.id) AS hold
 FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS asked (ref_id, workspace, place)
 JOIN refs r ON r.id = asked.ref_id
 JOIN workspaces w ON w.id = r.workspace_id
 JOIN blobs b ON b.id = r.blob_id
 JOIN objects o ON o.id = b.object_id
+"""
+_ADMITS = """(
+    SELECT rule.admits FROM unnest($3::text[], $4::text[], $5::boolean[]) WITH ORDINALITY
+        AS rule (entity_type, role, admits, place)
+    WHERE rule.entity_type IN ('*', r.entity_type) AND rule.role IN ('*', r.role) ORDER BY rule.place LIMIT 1)"""
+# The first ref that admits it ends the search: of a blob that many show, that is nearly always the first of all.
+_ADMISSION = f"""
+SELECT
+    coalesce((
+        SELECT true FROM refs r
+        WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live' AND {_ADMITS} LIMIT 1
+    ), false) AS is_public,
+    coalesce((
+        SELECT true FROM refs r WHERE r.blob_id = b.id AND {_ADMITS}
+            AND r.workspace_id = (SELECT id FROM workspaces WHERE slug = $2) LIMIT 1
+    ), false) AS is_own
+FROM blobs b WHERE b.sha256 = $1
 """
 _PURGED = """
 SELECT coalesce(w.slug = $2, false) AS is_owned FROM tombstones t JOIN workspaces w ON w.id = t.workspace_id
@@ -77,8 +94,17 @@ class PostgresDescriptors:
             row["is_owned"],
             row["filename"],
             row["created_at"],
+            row["entity_type"],
+            row["role"],
             row["hold"],
         )
+
+    @observed("descriptors.admission", layer="repo", span_name="SELECT refs")
+    async def admission(self, sha256: Sha256, workspace: str | None, roles: Sequence[RoleRule]) -> Admission:
+        """See the port."""
+        rules = ([each.entity_type for each in roles], [each.role for each in roles], [each.admits for each in roles])
+        row = await self._database.fetchrow(_ADMISSION, bytes.fromhex(sha256), workspace, *rules)
+        return Admission(False, False) if row is None else Admission(row["is_public"], row["is_own"])
 
     async def _rows_of_blobs(self, asked: Sequence[tuple[Sha256, str | None]]) -> Sequence[Row | None]:
         names = [bytes.fromhex(sha256) for sha256, _ in asked]
