@@ -15,6 +15,7 @@ import pyvips
 
 from service.commands.collection import gc
 from tests import samples
+from tests.http.conftest import SIGNING_KEY
 from tests.parts import pictures
 from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_jpeg, fresh_text
@@ -30,11 +31,13 @@ presets = ["thumb", "card"]
 [policies."book/page"]
 cardinality = "list"
 visibility = "private"
+media_types = ["image/*"]
 presets = ["thumb"]
 
 [policies."book/note"]
 cardinality = "single"
 visibility = "public"
+media_types = ["*/*"]
 
 [presets.card]
 width = 48
@@ -71,7 +74,7 @@ class Pair:
 def pair(yard: Yard) -> Iterator[Pair]:
     with ExitStack() as stack:
         url = stack.enter_context(yard.postgres.database())
-        settings = {"DATABASE_URL": url, "POLICIES": policies(yard.folder)}
+        settings = {"DATABASE_URL": url, "POLICIES": policies(yard.folder), "SIGNING_KEYS": SIGNING_KEY}
         first = stack.enter_context(yard.running(**settings))
         second = stack.enter_context(yard.running("serve", data_dir=first.data_dir, **settings))
         acme = first.caller("read", "write")
@@ -84,7 +87,7 @@ def size_of(answer: httpx.Response) -> tuple[int, int]:
 
 
 def test_a_hundred_clients_on_two_replicas_have_it_made_once(pair: Pair) -> None:
-    name = pair.cover(pictures.saved(pictures.photograph(), ".jpg"))
+    name = pair.cover(samples.photograph())
     objects = len(pair.replicas[0].sql("SELECT FROM objects"))
 
     async def ask() -> list[httpx.Response]:
@@ -198,40 +201,37 @@ def ends(seen: Callable[[], set[int]], status: int) -> None:
     eventually(lambda: seen() == {status}, 0.5)
 
 
-def test_a_signed_address_shows_presets_of_its_file(yard: Yard) -> None:
-    with yard.running(POLICIES=policies(yard.folder), SIGNING_KEYS="k:c2lnbmVkIGJ5IHRoZSB0ZXN0cw==") as service:
-        acme, anyone = service.caller("read", "write"), service.bearer(None)
-        ref = acme.post("book/1/page", fresh_jpeg(), filename="page one.jpg").json()["ref"]
-        signed = acme.http.post(f"/media/{ref['ref_id']}/sign", json={"expires_in": 300}).json()["url"]
-        address = signed.replace("/file?", "/file/thumb.webp?")
+def test_a_signed_address_shows_presets_of_its_file(pair: Pair) -> None:
+    ref = pair.acme.post("book/4/page", fresh_jpeg(), filename="page one.jpg").json()["ref"]
+    signed = pair.acme.http.post(f"/media/{ref['ref_id']}/sign", json={"expires_in": 300}).json()["url"]
+    address = signed.replace("/file?", "/file/thumb.webp?")
+    for anyone in pair.anyone:
         answer = anyone.http.get(address)
         assert answer.status_code == 200
         assert "page%20one.webp" in answer.headers["content-disposition"]
         assert anyone.http.get(address[:-1] + ("A" if address[-1] != "A" else "B")).status_code == 404
 
 
-def test_a_changed_preset_makes_other_bytes_and_the_old_ones_are_collected(yard: Yard) -> None:
-    with yard.postgres.database() as url:
-        settings = {"DATABASE_URL": url, "QUARANTINE": "1s", "GC_INTERVAL": "1h"}
-        with yard.running(POLICIES=policies(yard.folder), **settings) as service:
-            name = service.caller("read", "write").put("book/1/cover/0", fresh_jpeg()).json()["ref"]["blob"]["sha256"]
-            before = httpx.get(f"{service.url}/blobs/{name}/thumb.webp", verify=False)
-            assert before.status_code == 200
-        changed = policies(yard.folder, "width = 16\nheight = 16\nfit = 'cover'")
-        with yard.running("serve", data_dir=service.data_dir, POLICIES=changed, **settings) as service:
-            known = {"if-none-match": before.headers["etag"]}
-            after = httpx.get(f"{service.url}/blobs/{name}/thumb.webp", headers=known, verify=False)
-            assert after.status_code == 200
-            assert after.headers["etag"] != before.headers["etag"]
-            assert "preset-thumb" in after.headers["cache-tag"].split(",")
-            assert (size_of(before), size_of(after)) == ((32, 32), (16, 16))
-            old = f"SELECT FROM objects WHERE encode(sha256, 'hex') = '{sha256_of(before.content)}'"
+def test_a_changed_preset_makes_other_bytes_and_the_old_ones_are_collected(pair: Pair, yard: Yard) -> None:
+    """A third replica is the first to have the changed file."""
+    first, changed = pair.replicas[0], policies(yard.folder, "width = 16\nheight = 16\nfit = 'cover'")
+    settings = {"DATABASE_URL": first.database_url, "POLICIES": changed, "QUARANTINE": "1s", "GC_INTERVAL": "1h"}
+    path = f"/blobs/{pair.cover(fresh_jpeg(), '5')}/thumb.webp"
+    before = pair.anyone[0].http.get(path)
+    with yard.running("serve", data_dir=first.data_dir, **settings) as third:
+        anyone = third.bearer(None)
+        after = anyone.http.get(path, headers={"if-none-match": before.headers["etag"]})
+        assert after.status_code == 200
+        assert after.headers["etag"] != before.headers["etag"]
+        assert "preset-thumb" in after.headers["cache-tag"].split(",")
+        assert (size_of(before), size_of(after)) == ((32, 32), (16, 16))
+        old = f"SELECT FROM objects WHERE encode(sha256, 'hex') = '{sha256_of(before.content)}'"
 
-            def is_collected() -> bool:
-                done = command_here(gc, "run", DATA_DIR=service.data_dir, POLICIES=changed, **settings)
-                assert done.status == 0, done.stderr
-                return service.sql(old) == []
+        def is_collected() -> bool:
+            done = command_here(gc, "run", DATA_DIR=first.data_dir, **settings)
+            assert done.status == 0, done.stderr
+            return third.sql(old) == []
 
-            eventually(is_collected, 20)
-            again = httpx.get(f"{service.url}/blobs/{name}/thumb.webp", verify=False)
-            assert (again.status_code, again.content) == (200, after.content)
+        eventually(is_collected, 20)
+        again = anyone.http.get(path)
+        assert (again.status_code, again.content) == (200, after.content)

@@ -46,21 +46,25 @@ _ADMITS = """(
     WHERE rule.entity_type IN ('*', r.entity_type) AND rule.role IN ('*', r.role) ORDER BY rule.place LIMIT 1)"""
 # The first ref that admits it ends the search: of a blob that many show, that is nearly always the first of all.
 _ADMISSION = f"""
-SELECT
+SELECT asked.place,
     coalesce((
         SELECT true FROM refs r
         WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live' AND {_ADMITS} LIMIT 1
     ), false) AS is_public,
     coalesce((
         SELECT true FROM refs r WHERE r.blob_id = b.id AND {_ADMITS}
-            AND r.workspace_id = (SELECT id FROM workspaces WHERE slug = $2) LIMIT 1
+            AND r.workspace_id = (SELECT id FROM workspaces WHERE slug = asked.workspace) LIMIT 1
     ), false) AS is_own
-FROM blobs b WHERE b.sha256 = $1
+FROM unnest($1::bytea[], $2::text[]) WITH ORDINALITY AS asked (sha256, workspace, place)
+JOIN blobs b ON b.sha256 = asked.sha256
 """
 _PURGED = """
 SELECT coalesce(w.slug = $2, false) AS is_owned FROM tombstones t JOIN workspaces w ON w.id = t.workspace_id
 WHERE t.ref_id = $1 AND t.purged_at > refkeep_now() - $3::interval
 """
+
+
+_Admitted = tuple[Sha256, str | None, tuple[RoleRule, ...]]
 
 
 class PostgresDescriptors:
@@ -70,6 +74,7 @@ class PostgresDescriptors:
         self._database = database
         self._blobs = Gathering(self._rows_of_blobs)
         self._refs = Gathering(self._rows_of_refs)
+        self._admissions = Gathering(self._rows_of_admissions)
 
     @observed("descriptors.of_blob", layer="repo", span_name="SELECT blobs")
     async def of_blob(self, sha256: Sha256, workspace: str | None) -> BlobDescriptor | None:
@@ -102,8 +107,7 @@ class PostgresDescriptors:
     @observed("descriptors.admission", layer="repo", span_name="SELECT refs")
     async def admission(self, sha256: Sha256, workspace: str | None, roles: Sequence[RoleRule]) -> Admission:
         """See the port."""
-        rules = ([each.entity_type for each in roles], [each.role for each in roles], [each.admits for each in roles])
-        row = await self._database.fetchrow(_ADMISSION, bytes.fromhex(sha256), workspace, *rules)
+        row = await self._admissions.ask((sha256, workspace, tuple(roles)))
         return Admission(False, False) if row is None else Admission(row["is_public"], row["is_own"])
 
     async def _rows_of_blobs(self, asked: Sequence[tuple[Sha256, str | None]]) -> Sequence[Row | None]:
@@ -113,6 +117,18 @@ class PostgresDescriptors:
     async def _rows_of_refs(self, asked: Sequence[tuple[UUID, str | None]]) -> Sequence[Row | None]:
         names = [ref_id for ref_id, _ in asked]
         return _in_place(asked, await self._database.fetch(_OF_REF, names, [workspace for _, workspace in asked]))
+
+    async def _rows_of_admissions(self, asked: Sequence[_Admitted]) -> Sequence[Row | None]:
+        """One statement for each set of rules: there are as many as presets."""
+        found: dict[_Admitted, Row | None] = {}
+        for roles in dict.fromkeys(roles for _, _, roles in asked):
+            alike = [each for each in dict.fromkeys(asked) if each[2] == roles]
+            names = [bytes.fromhex(sha256) for sha256, _, _ in alike]
+            rules = [(each.entity_type, each.role, each.admits) for each in roles]
+            columns = [[rule[column] for rule in rules] for column in range(3)]
+            rows = await self._database.fetch(_ADMISSION, names, [workspace for _, workspace, _ in alike], *columns)
+            found |= zip(alike, _in_place(alike, rows), strict=True)
+        return [found[each] for each in asked]
 
 
 def _in_place(asked: Sequence[object], rows: Iterable[Row]) -> list[Row | None]:

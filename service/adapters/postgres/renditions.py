@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+from service.adapters.gathering import Gathering
 from service.adapters.postgres.claims import attempt
 from service.adapters.postgres.database import Connection, Database, Row
 from service.adapters.postgres.healing import MAKE_LIVE, heal, is_marked
@@ -25,6 +26,15 @@ SELECT b.sha256, b.size, b.media_type, b.health, o.key, (SELECT status FROM hold
 FROM blobs parent JOIN renditions r ON r.parent_id = parent.id
 JOIN blobs b ON b.id = coalesce(r.blob_id, r.parent_id) JOIN objects o ON o.id = b.object_id
 WHERE parent.sha256 = $1 AND r.definition = $2 AND r.format = $3 AND (b.health = 'ok' OR r.blob_id IS NULL)
+"""
+_FIND_ALL = """
+SELECT asked.place, b.sha256, b.size, b.media_type, b.health, o.key,
+    (SELECT status FROM holds WHERE blob_id = b.id) AS hold
+FROM unnest($1::bytea[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (parent, definition, format, place)
+JOIN blobs parent ON parent.sha256 = asked.parent
+JOIN renditions r ON (r.parent_id, r.definition, r.format) = (parent.id, asked.definition, asked.format)
+JOIN blobs b ON b.id = coalesce(r.blob_id, r.parent_id) JOIN objects o ON o.id = b.object_id
+WHERE b.health = 'ok' OR r.blob_id IS NULL
 """
 # A claim need not be durable: losing it makes the rendition twice, and the second one gives way.
 _CLAIM = """
@@ -84,12 +94,16 @@ class PostgresRenditions:
     """`Renditions` on Postgres."""
 
     database: Database
+    _finds: Gathering[RenditionKey, Rendition | None] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """All who look while others do share the next statement."""
+        object.__setattr__(self, "_finds", Gathering(self._find_all))
 
     @observed("renditions.find", layer="repo", span_name="SELECT renditions")
     async def find(self, key: RenditionKey) -> Rendition | None:
         """See the port."""
-        row = await self.database.fetchrow(_FIND, *_columns(key))
-        return None if row is None else _to_rendition(row)
+        return await self._finds.ask(key)
 
     @observed("renditions.claim", layer="repo", span_name="INSERT rendition_claims")
     async def claim(self, key: RenditionKey, claim_for: timedelta) -> bool:
@@ -110,6 +124,13 @@ class PostgresRenditions:
     async def drop_stale(self, current: Collection[str], min_age: timedelta, limit: int) -> int:
         """See the port."""
         return len(await self.database.fetch(_DROP_STALE, sorted(current), min_age, limit))
+
+    async def _find_all(self, keys: Sequence[RenditionKey]) -> list[Rendition | None]:
+        different = list(dict.fromkeys(keys))
+        columns = [list(column) for column in zip(*(_columns(key) for key in different), strict=True)]
+        rows = await self.database.fetch(_FIND_ALL, *columns)
+        found = {different[row["place"] - 1]: _to_rendition(row) for row in rows}
+        return [found.get(key) for key in keys]
 
     async def _publish(self, key: RenditionKey, reservation: Reservation, media: MediaInfo) -> PublishedRendition:
         locks = [blob_lock(sha256) for sha256 in sorted({key.parent, reservation.sha256})]
