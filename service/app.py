@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.adapters.vips.renderer import VipsRenderer
 from service.application.authenticate import Authenticate
-from service.application.make_rendition import MakeRendition
+from service.application.make_ahead import MakeAhead
 from service.application.watch_lag import WatchLag
 from service.composition import (
     Parts,
@@ -95,9 +95,8 @@ class _Worker:
         async with AsyncExitStack() as stack:
             try:
                 parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain))
-                make_rendition = create_make_rendition(self._deployment.settings, parts)
-                stack.push_async_callback(make_rendition.aclose)
-                self._app = _assemble(self._deployment, self._drain, self._policies, parts, make_rendition)
+                ahead = await stack.enter_async_context(_making_ahead(self._deployment.settings, parts, self._policies))
+                self._app = _assemble(self._deployment, self._drain, self._policies, parts, ahead)
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
@@ -131,6 +130,19 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
         looking = looking_prober(prober, renderer)
         yield Parts(database, storage, ObservedStorage(storage), looking, renderer, telemetry, tail)
+
+
+@asynccontextmanager
+async def _making_ahead(settings: Settings, parts: Parts, policies: Policies) -> AsyncIterator[MakeAhead]:
+    """What makes renditions, those that are asked for and those of eager presets; it ends before its parts do."""
+    async with aclosing(create_make_rendition(settings, parts)) as make:
+        ahead = MakeAhead(policies, PostgresDescriptors(parts.database), make)
+        running = asyncio.create_task(ahead.run())
+        try:
+            yield ahead
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
 
 
 @asynccontextmanager
@@ -174,9 +186,7 @@ async def _measure_integrity(integrity: Integrity) -> None:
         outlets().integrity_failures.set(count, {"health": health.value})
 
 
-def _assemble(
-    deployment: Deployment, drain: Drain, policies: Policies, parts: Parts, make_rendition: MakeRendition
-) -> App:
+def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: Parts, ahead: MakeAhead) -> App:
     settings, database = deployment.settings, parts.database
     authenticate = Authenticate(RememberedKeys(PostgresKeys(database)), deployment.default_workspaces)
     callers = Callers(authenticate, PostgresWorkspaces(database), settings.read_only)
@@ -190,7 +200,7 @@ def _assemble(
         permissions,
         parts.storage,
         problem_answer,
-        Presets(permissions, policies, make_rendition),
+        Presets(permissions, policies, ahead.make),
         AtHand(is_file=file_check(settings)),
         cross_origin=CrossOrigin(settings.cors_origins),
     )
@@ -199,7 +209,7 @@ def _assemble(
         is_draining=lambda: drain.draining,
         render_metrics=parts.telemetry.render_metrics,
     )
-    api = create_api(create_use_cases(settings, policies, callers, parts), operations)
+    api = create_api(create_use_cases(settings, policies, callers, parts, ahead), operations)
     gateway = Gateway(
         delivery,
         settled(instrument(guarded(with_head(api)), [Route(*route) for route in operations_by_route()])),

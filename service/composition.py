@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from service.adapters.eager_refs import EagerRefs
 from service.adapters.filesystem.cached import is_at_hand, may_be_cached
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.illustrating import IllustratingProber
@@ -67,6 +68,7 @@ from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
 from service.application.list_media import ListMedia
 from service.application.list_refs import ListRefs
+from service.application.make_ahead import MakeAhead
 from service.application.make_rendition import MakeRendition
 from service.application.normalise import Normalise
 from service.application.place_hold import PlaceHold
@@ -92,6 +94,7 @@ from service.domain.signature import Signatures
 from service.ports.feed import Tail
 from service.ports.imports import ImportLedger
 from service.ports.prober import Prober
+from service.ports.refs import RefLedger
 from service.ports.renderer import Renderer
 from service.ports.sources import Sources
 from service.ports.storage import Storage
@@ -233,6 +236,11 @@ async def create_imports(
         await renderer.aclose()
 
 
+def _refs(database: Database, ahead: MakeAhead | None) -> RefLedger:
+    refs = PostgresRefs(database)
+    return refs if ahead is None else EagerRefs(refs, ahead.begin)
+
+
 def create_make_rendition(settings: Settings, parts: Parts) -> MakeRendition:
     """What makes renditions; to be closed before its parts are."""
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
@@ -240,9 +248,11 @@ def create_make_rendition(settings: Settings, parts: Parts) -> MakeRendition:
     return MakeRendition(renditions, parts.renderer, parts.storage, objects, lifetimes, settings.read_only)
 
 
-def create_use_cases(settings: Settings, policies: Policies, callers: Callers, parts: Parts) -> UseCases:
-    """Everything that handlers call."""
-    blobs, refs = PostgresBlobs(parts.database), PostgresRefs(parts.database)
+def create_use_cases(
+    settings: Settings, policies: Policies, callers: Callers, parts: Parts, ahead: MakeAhead | None = None
+) -> UseCases:
+    """Everything that handlers call; without `ahead` renditions are made when they are asked for."""
+    blobs, refs = PostgresBlobs(parts.database), _refs(parts.database, ahead)
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
     feed = PostgresFeed(parts.database)
     shared_feed = SharedFeed(feed, at_once=max(settings.pool_size // 2, 1))

@@ -39,6 +39,13 @@ cardinality = "single"
 visibility = "public"
 media_types = ["*/*"]
 
+[policies."book/poster"]
+cardinality = "single"
+visibility = "private"
+media_types = ["image/*"]
+presets = ["card", "thumb"]
+eager = ["card"]
+
 [presets.card]
 width = 48
 
@@ -63,9 +70,9 @@ class Pair:
     acme: Caller
     anyone: tuple[Caller, Caller]
 
-    def cover(self, content: bytes, entity: str = "1", **members: object) -> str:
+    def cover(self, content: bytes, entity: str = "1") -> str:
         """Show it as a public cover; its hash."""
-        answer = self.acme.put(f"book/{entity}/cover/0", content, **members)
+        answer = self.acme.put(f"book/{entity}/cover/0", content)
         assert answer.status_code in {200, 201}, answer.text
         return str(answer.json()["ref"]["blob"]["sha256"])
 
@@ -199,6 +206,21 @@ def ends(seen: Callable[[], set[int]], status: int) -> None:
     """Within the time to live."""
     time.sleep(TTL_S)  # the promise itself: what was granted may be served for so long
     eventually(lambda: seen() == {status}, 0.5)
+
+
+def test_eager_presets_are_made_in_all_their_formats_and_no_others_are(pair: Pair) -> None:
+    answer = pair.acme.put("book/6/poster/0", fresh_jpeg())
+    assert answer.status_code == 201
+    name = answer.json()["ref"]["blob"]["sha256"]
+    query = "SELECT format FROM renditions r JOIN blobs b ON b.id = r.parent_id WHERE encode(b.sha256, 'hex') = $1"
+
+    def formats() -> set[str]:
+        return {row["format"] for row in pair.replicas[0].sql(query, name)}
+
+    eventually(lambda: formats() == {"avif", "webp", "jpeg"}, 20)
+    made = sum(metric(replica, "rendition.make") for replica in pair.replicas)
+    assert pair.acme.http.get(f"/blobs/{name}/card", headers=AVIF).headers["content-type"] == "image/avif"
+    assert sum(metric(replica, "rendition.make") for replica in pair.replicas) == made
 
 
 def test_a_signed_address_shows_presets_of_its_file(pair: Pair) -> None:

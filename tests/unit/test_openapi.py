@@ -21,7 +21,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from service.commands.openapi import openapi
-from service.delivery.routes import BlobRoute, MediaRoute, PresetRoute
+from service.delivery.routes import BlobRoute, MediaRoute, PresetRoute, Route
 from service.domain import errors
 from service.router import feed, media
 from service.router.api import HANDLERS, operations_by_route
@@ -67,7 +67,7 @@ QUERIES: dict[str, type[msgspec.Struct]] = {
     "get_workspace": operators.UseQuery,
 }
 BYTES = (BlobRoute(None), MediaRoute(None))
-DELIVERY = (*BYTES, *(PresetRoute(each, "thumb") for each in BYTES))
+DELIVERY: tuple[Route, ...] = (*BYTES, *(PresetRoute(each, "thumb") for each in BYTES))
 
 Content = dict[str, Any]
 

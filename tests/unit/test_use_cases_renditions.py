@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from uuid_utils.compat import uuid7
 
+from service.adapters.eager_refs import EagerRefs
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.memory.storage import MemoryStorage
+from service.application.make_ahead import MOST_WAITING, MakeAhead
 from service.application.make_rendition import Wanted
-from service.domain.blob import Sha256, parse_sha256
+from service.domain.blob import Blob, MediaInfo, Sha256, parse_sha256
 from service.domain.errors import (
     BytesCorrupt,
     DimensionsExceeded,
@@ -27,12 +34,19 @@ from service.domain.errors import (
     Unavailable,
     UnreadableMedia,
 )
+from service.domain.event import DecisionKind
 from service.domain.health import Health
+from service.domain.policy import Cardinality, Policies, Policy, Visibility
+from service.domain.ref import RefState, ResolvedRef
 from service.domain.rendition import Format
-from service.ports.descriptors import ServableBytes
+from service.domain.slot import EntityKey
+from service.ports.descriptors import BlobDescriptor, ServableBytes
+from service.ports.idempotency import Replay
+from service.ports.refs import RefLedger, RefOutcome
 from service.ports.storage import Storage
 from tests.parts.blobs import files_under, get, keys
 from tests.parts.darkroom import CARD, THUMB, Darkroom
+from tests.parts.desk import KnownDescriptors
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +55,7 @@ NAME = parse_sha256(sha256(CONTENT).hexdigest())
 WANTED = Wanted(
     ServableBytes(NAME, len(CONTENT), "image/png", f"{NAME[:2]}/{NAME[2:4]}/{NAME}.{uuid7()}"), THUMB, Format.WEBP
 )
+PARENT = WANTED.parent
 
 
 class Clock:
@@ -250,3 +265,111 @@ async def test_another_engine_makes_it_anew(room: Darkroom) -> None:
     room.renderer.engine = "plain/2"
     second = await room.replica()(WANTED)
     assert first.content.sha256 != second.content.sha256
+
+
+# --- ahead ------------------------------------------------------------------------------------------------------------
+
+POSTERS = Policies(
+    (
+        Policy("film", "poster", Cardinality.SINGLE, Visibility.PUBLIC, presets=("thumb",), eager=("thumb",)),
+        Policy("film", "still", Cardinality.LIST, Visibility.PUBLIC, presets=("thumb",)),
+    ),
+    (THUMB, CARD),
+)
+
+
+class Ledger:
+    """A ledger that answers what it is told to, and what was asked of it."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers, self.asked = list(answers), list[str]()
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def answer(*_: object) -> object:
+            self.asked.append(name)
+            return self.answers.pop(0)
+
+        return answer
+
+
+def shown(role: str = "poster") -> ResolvedRef:
+    entity = EntityKey("ours", "film", "1")
+    place = (0, None, RefState.LIVE, Visibility.PUBLIC)
+    ref: Any = SimpleNamespace(entity=entity, role=role, place=place, sha256=NAME)
+    return ResolvedRef(ref, Blob(NAME, len(CONTENT), MediaInfo("image/png"), datetime(2026, 1, 1, tzinfo=UTC)))
+
+
+def outcome(kind: DecisionKind, ref: ResolvedRef | None) -> RefOutcome:
+    return RefOutcome(kind, EntityKey("ours", "film", "1"), 1, ref)
+
+
+async def test_what_fills_a_slot_is_begun_and_nothing_else() -> None:
+    begun: list[ResolvedRef] = []
+    ref = shown()
+    inserted, noop = outcome(DecisionKind.INSERT, ref), outcome(DecisionKind.NOOP, ref)
+    replay = Replay(b"{}")
+    ledger = Ledger(inserted, noop, outcome(DecisionKind.RELEASE, None), replay, (inserted, noop, inserted), replay)
+    refs: Any = EagerRefs(cast("RefLedger", ledger), begun.append)
+    for _ in range(4):
+        await refs.change(None, None)
+    assert begun == [ref]
+    for _ in range(2):
+        await refs.change_all("ours", [])
+    assert begun == [ref] * 3
+
+
+async def test_everything_else_is_asked_of_the_ledger() -> None:
+    ledger = Ledger(1, 2, 3, 4)
+    refs: Any = EagerRefs(cast("RefLedger", ledger), lambda _: None)
+    assert [await refs.rehearse(0, 0), await refs.of_entity(0), await refs.find(0, 0), await refs.of_blob(0, 0)] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert ledger.asked == ["rehearse", "of_entity", "find", "of_blob"]
+
+
+@asynccontextmanager
+async def ahead_of(room: Darkroom, blob: BlobDescriptor | None) -> AsyncIterator[MakeAhead]:
+    descriptors = KnownDescriptors({NAME: (blob, {"ours"})} if blob else {})
+    ahead = MakeAhead(POSTERS, descriptors, room.replica())
+    running = asyncio.create_task(ahead.run())
+    yield ahead
+    running.cancel()
+
+
+async def test_eager_presets_are_made_one_after_the_other_and_once(room: Darkroom) -> None:
+    async with ahead_of(room, BlobDescriptor(PARENT, public=False, held=True)) as ahead:
+        for role in ("still", "unheard-of", "poster", "poster"):
+            ahead.begin(shown(role))
+        async with asyncio.timeout(10):
+            await ahead.idle()
+    assert room.renderer.made == [("thumb", each) for each in (Format.AVIF, Format.WEBP, Format.PNG)]
+
+
+@pytest.mark.parametrize("hold", [None, 451])
+async def test_of_what_is_gone_or_on_hold_nothing_is_made_ahead(room: Darkroom, hold: int | None) -> None:
+    blob = None if hold is None else BlobDescriptor(PARENT, public=True, held=True, hold=hold)
+    async with ahead_of(room, blob) as ahead:
+        ahead.begin(shown())
+        await ahead.idle()
+    assert room.renderer.made == []
+
+
+async def test_a_failure_ends_one_and_not_the_next(room: Darkroom) -> None:
+    async with ahead_of(room, BlobDescriptor(PARENT, public=False, held=True)) as ahead:
+        room.renderer.fails_with = RuntimeError("broken")
+        ahead.begin(shown())
+        await ahead.idle()
+        room.renderer.fails_with = None
+        ahead.begin(shown())
+        await ahead.idle()
+    assert len(room.renditions.known) == 3
+
+
+async def test_what_does_not_fit_is_left_for_those_who_ask(room: Darkroom) -> None:
+    ahead = MakeAhead(POSTERS, KnownDescriptors(), room.replica())
+    for _ in range(MOST_WAITING + 1):
+        ahead.begin(shown())
+    assert room.renderer.made == []
