@@ -6,7 +6,7 @@ import asyncio
 import gc
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -22,12 +22,23 @@ from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
 from service.adapters.vips.renderer import VipsRenderer
 from service.application.authenticate import Authenticate
+from service.application.make_ahead import MakeAhead
 from service.background import collecting, measuring
-from service.composition import Parts, create_storage, create_use_cases, file_check, location_of, open_everywhere, looking_prober
+from service.composition import (
+    Parts,
+    create_make_rendition,
+    create_storage,
+    create_use_cases,
+    file_check,
+    location_of,
+    looking_prober,
+    open_everywhere,
+)
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
 from service.delivery.permissions import Permissions
+from service.delivery.presets import Presets
 from service.delivery.routes import match
 from service.delivery.routine import AtHand
 from service.domain.policy import Policies
@@ -86,7 +97,8 @@ class _Worker:
         async with AsyncExitStack() as stack:
             try:
                 parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain))
-                self._app = _assemble(self._deployment, self._drain, self._policies, parts)
+                ahead = await stack.enter_async_context(_making_ahead(self._deployment.settings, parts, self._policies))
+                self._app = _assemble(self._deployment, self._drain, self._policies, parts, ahead)
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
@@ -136,23 +148,38 @@ def _started_telemetry(settings: Settings, crew: Crew) -> Telemetry:
     return telemetry
 
 
+@asynccontextmanager
+async def _making_ahead(settings: Settings, parts: Parts, policies: Policies) -> AsyncIterator[MakeAhead]:
+    """What makes renditions, those that are asked for and those of eager presets; it ends before its parts do."""
+    async with aclosing(create_make_rendition(settings, parts)) as make:
+        ahead = MakeAhead(policies, PostgresDescriptors(parts.database), make)
+        running = asyncio.create_task(ahead.run())
+        try:
+            yield ahead
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+
 def _rendered_metrics(parts: Parts, accept: str) -> tuple[bytes, str]:
     return parts.telemetry.render_metrics(accept, parts.crew.ask())
 
 
-def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: Parts) -> App:
+def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: Parts, ahead: MakeAhead) -> App:
     settings, database = deployment.settings, parts.database
     authenticate = Authenticate(RememberedKeys(PostgresKeys(database)), deployment.default_workspaces)
     callers = Callers(authenticate, PostgresWorkspaces(database), settings.read_only)
+    permissions = Permissions(
+        PostgresDescriptors(database),
+        callers.reader,
+        KnownGrants(settings.descriptor_ttl.total_seconds()),
+        Signatures(settings.signing_keys),
+    )
     delivery = Delivery(
-        Permissions(
-            PostgresDescriptors(database),
-            callers.reader,
-            KnownGrants(settings.descriptor_ttl.total_seconds()),
-            Signatures(settings.signing_keys),
-        ),
+        permissions,
         parts.storage,
         problem_answer,
+        Presets(permissions, policies, ahead.make),
         AtHand(is_file=file_check(settings)),
         cross_origin=CrossOrigin(settings.cors_origins),
     )
@@ -161,7 +188,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: P
         is_draining=lambda: drain.draining,
         render_metrics=lambda accept: asyncio.to_thread(_rendered_metrics, parts, accept),
     )
-    api = create_api(create_use_cases(settings, policies, callers, parts), operations)
+    api = create_api(create_use_cases(settings, policies, callers, parts, ahead), operations)
     gateway = Gateway(
         delivery,
         settled(instrument(guarded(with_head(api)), [Route(*route) for route in operations_by_route()])),

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
+from service.adapters.eager_refs import EagerRefs
 from service.adapters.filesystem.cached import is_at_hand, may_be_cached
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.illustrating import IllustratingProber
@@ -17,7 +18,7 @@ from service.adapters.moving import Elsewhere, MovingStorage, OtherStore
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresWorkspaces
 from service.adapters.postgres.adoption import PostgresAdoption
-from service.adapters.postgres.blobs import NeverMoved, PostgresBlobs
+from service.adapters.postgres.blobs import PostgresBlobs
 from service.adapters.postgres.catalogue import PostgresCatalogue
 from service.adapters.postgres.clock import PostgresClock
 from service.adapters.postgres.collection import PostgresCollection
@@ -38,6 +39,7 @@ from service.adapters.postgres.scrubbing import PostgresScrubbing
 from service.adapters.postgres.sentinel import PostgresSentinel
 from service.adapters.postgres.snapshot import PostgresSnapshot
 from service.adapters.postgres.space import PostgresSpace
+from service.adapters.postgres.standing import NeverMoved
 from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.shared_feed import SharedFeed
 from service.adapters.vips.prober import VipsProber
@@ -69,6 +71,8 @@ from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
 from service.application.list_media import ListMedia
 from service.application.list_refs import ListRefs
+from service.application.make_ahead import MakeAhead
+from service.application.make_rendition import MakeRendition
 from service.application.move_store import MoveStore, Side
 from service.application.normalise import Normalise
 from service.application.place_hold import PlaceHold
@@ -97,6 +101,7 @@ from service.ports.feed import Tail
 from service.ports.imports import ImportLedger
 from service.ports.moves import Standing
 from service.ports.prober import Prober
+from service.ports.refs import RefLedger
 from service.ports.renderer import Renderer
 from service.ports.sources import Sources
 from service.ports.storage import Storage
@@ -296,9 +301,23 @@ async def create_imports(
             await renderer.aclose()
 
 
-def create_use_cases(settings: Settings, policies: Policies, callers: Callers, parts: Parts) -> UseCases:
-    """Everything that handlers call."""
-    blobs, refs = PostgresBlobs(parts.database, parts.standing), PostgresRefs(parts.database)
+def _refs(database: Database, ahead: MakeAhead | None) -> RefLedger:
+    refs = PostgresRefs(database)
+    return refs if ahead is None else EagerRefs(refs, ahead.begin)
+
+
+def create_make_rendition(settings: Settings, parts: Parts) -> MakeRendition:
+    """What makes renditions; to be closed before its parts are."""
+    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
+    renditions, objects = PostgresRenditions(parts.database, parts.standing), PostgresObjects(parts.database)
+    return MakeRendition(renditions, parts.renderer, parts.storage, objects, lifetimes, settings.read_only)
+
+
+def create_use_cases(
+    settings: Settings, policies: Policies, callers: Callers, parts: Parts, ahead: MakeAhead | None = None
+) -> UseCases:
+    """Everything that handlers call; without `ahead` renditions are made when they are asked for."""
+    blobs, refs = PostgresBlobs(parts.database, parts.standing), _refs(parts.database, ahead)
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
     feed = PostgresFeed(parts.database)
     shared_feed = SharedFeed(feed, at_once=max(settings.pool_size // 2, 1))

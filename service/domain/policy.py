@@ -83,6 +83,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleRule:
+    """Whether roles of these names admit something; `*` stands for any name."""
+
+    entity_type: str
+    role: str
+    admits: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """All policies of a deployment, found by exact name first, then `type/*`, `*/role`, `*/*`."""
 
@@ -92,6 +101,11 @@ class Policies:
     def preset(self, name: str) -> Preset | None:
         """The preset of this name."""
         return next((preset for preset in self.presets if preset.name == name), None)
+
+    def admitting(self, preset: str) -> tuple[RoleRule, ...]:
+        """Which roles' renditions may be asked for by this preset; the first rule that fits a role counts."""
+        exact_first = sorted(self.items, key=lambda each: (each.entity_type == WILDCARD, each.role == WILDCARD))
+        return tuple(RoleRule(each.entity_type, each.role, preset in each.presets) for each in exact_first)
 
     def known(self) -> list[str]:
         """The names `entity_type/role` of all policies, sorted."""

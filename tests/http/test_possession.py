@@ -261,7 +261,7 @@ def test_bytes_tell_no_difference(
     request: pytest.FixtureRequest, caller: str, theirs: Thing, nobodys: Thing, method: str, condition: str
 ) -> None:
     who: Caller = request.getfixturevalue(caller)
-    for path in ("/blobs/{name}", "/media/{ref_id}/file"):
+    for path in ("/blobs/{name}", "/media/{ref_id}/file", "/blobs/{name}/thumb", "/media/{ref_id}/file/thumb.webp"):
         answers = []
         for thing in (theirs, nobodys):
             headers = {name: value.format(name=thing.name) for name, value in CONDITIONS[condition].items()}

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from service.application.upload_blob import Upload, UploadBlob
 from service.domain.blob import MediaInfo, Sha256
 from service.domain.errors import StorageUnavailable, Unavailable
 from service.domain.event import Event
+from service.domain.policy import RoleRule
 from service.ports.blobs import Published
-from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
+from service.ports.descriptors import Admission, BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
 from service.ports.storage import StagedObject
 from tests.parts.blobs import files_under, get, keys
 from tests.parts.ledgers import ACTOR, RULES, Ledger, attach, book, memory_ledger
@@ -70,6 +71,10 @@ class HeldBytes:
         return BlobDescriptor(content, public=False, held=(workspace, sha256) in self.database.holdings)
 
     async def of_ref(self, ref_id: UUID, workspace: str | None) -> MediaDescriptor | PurgedMedia | None:
+        """Nobody asks."""
+        raise NotImplementedError
+
+    async def admission(self, sha256: Sha256, workspace: str | None, roles: Sequence[RoleRule]) -> Admission:
         """Nobody asks."""
         raise NotImplementedError
 

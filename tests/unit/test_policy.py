@@ -91,6 +91,20 @@ def test_what_can_be_scaled_down_is_taken_beyond_the_edge_and_never_beyond_the_p
     assert code_of(refusal_of(replace(policy, oversize=Oversize.REJECT), 1, PICTURE)) == "dimensions-exceeded"
 
 
+def test_the_most_exact_policy_says_whether_a_role_admits_a_preset() -> None:
+    """The first rule that fits says what `find` would."""
+    names = [("*", "*"), ("*", "cover"), ("book", "*"), ("book", "cover")]
+    items = [
+        replace(policy_named(*each), presets=("small",) if number % 2 else ()) for number, each in enumerate(names)
+    ]
+    rules = Policies(tuple(items)).admitting("small")
+    for entity_type, role in (("book", "cover"), ("book", "page"), ("film", "cover"), ("film", "page")):
+        found = Policies(tuple(items)).find(entity_type, role)
+        assert found is not None
+        fits = [each for each in rules if each.entity_type in {"*", entity_type} and each.role in {"*", role}]
+        assert fits[0].admits is ("small" in found.presets)
+
+
 def test_presets_are_found_by_their_names() -> None:
     policies = Policies((POLICY,), (Preset("small", 320, 320), Preset("large", 1600, 1600)))
     assert policies.preset("large") is policies.presets[1]

@@ -10,11 +10,11 @@ import asyncpg
 
 from service.adapters.postgres.claims import attempt, claim_lock, claim_parameters, replay_of
 from service.adapters.postgres.database import Connection, Database, Row
-from service.adapters.postgres.errors import StoreInDoubt
 from service.adapters.postgres.healing import MAKE_LIVE, heal, is_marked
 from service.adapters.postgres.locks import lock_of
 from service.adapters.postgres.log import PLACE, WRITE, event_columns, event_place
 from service.adapters.postgres.rows import BLOB_COLUMNS, look_of, to_blob, to_holding
+from service.adapters.postgres.standing import EPOCH, NEVER_MOVED, published_in, require_standing
 from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.errors import BlobInUse, NotFound, QuotaExceeded, Unavailable
 from service.domain.event import Actor, DecisionKind, EventType, HoldingEvent
@@ -50,10 +50,8 @@ LEFT JOIN holdings h ON h.blob_id = b.id AND h.workspace_id = $1
 LEFT JOIN idempotency i ON i.workspace_id = $1 AND i.key = $3
 """
 _LOAD_HELD = _LOAD.replace("o.state", "NULL AS state")
-# The object row is locked and read again: a sweep may have condemned it since it was reserved. The lock comes before
-# the epoch is read, so that who closes a store waits for this transaction, or this one sees it closed.
-_EPOCH = "o.state, (SELECT store_epoch FROM sentinel) AS store_epoch"
-_LOAD_RESERVED = f"""{_LOAD.replace("o.state", _EPOCH).replace("FROM (SELECT 1) AS one", "FROM objects o")}
+# The object row is locked and read again: a sweep may have condemned it since it was reserved.
+_LOAD_RESERVED = f"""{_LOAD.replace("o.state", f"o.state, {EPOCH}").replace("FROM (SELECT 1) AS one", "FROM objects o")}
 WHERE o.id = $4 FOR UPDATE OF o"""
 
 # $1-$12 the event's columns, $13-$15 the claim, $16 the end of the lease, $17-$25 what was found in the bytes,
@@ -97,24 +95,12 @@ quota AS (UPDATE workspaces SET used_bytes = used_bytes - $17, used_items = used
 DELETE FROM holdings WHERE workspace_id = $7 AND blob_id = $16"""
 
 
-class NeverMoved:
-    """A process that puts nothing into a store once its database has been moved to another."""
-
-    epoch = 0
-
-    async def renew(self) -> None:
-        """Nobody can tell whose the store is."""
-
-
-_NEVER_MOVED = NeverMoved()
-
-
 @dataclass(frozen=True, slots=True)
 class PostgresBlobs:
     """`BlobLedger` on Postgres. `standing` is that of the store into which this process puts what it publishes."""
 
     database: Database
-    standing: Standing = _NEVER_MOVED
+    standing: Standing = NEVER_MOVED
 
     @observed("blobs.find", layer="repo", span_name="SELECT blobs")
     async def find(self, workspace: str, sha256: Sha256) -> Blob | None:
@@ -174,11 +160,7 @@ class PostgresBlobs:
         """See the port."""
         turn = _Turn(workspace, await self.database.require_workspace_id(workspace), reservation.sha256, judge, claim)
         publish = partial(attempt, self.database, workspace, claim, lambda: self._publish(turn, reservation, media))
-        try:
-            return await publish()
-        except StoreInDoubt:
-            await self.standing.renew()
-            return await publish()
+        return await published_in(self.standing, publish)
 
     @observed("blobs.release", layer="repo", span_name="WRITE holdings")
     async def release(
@@ -234,8 +216,7 @@ class PostgresBlobs:
                 return Published(replay, object_used=False)
             if load["state"] != "pending":
                 raise Unavailable("The upload took longer than its lease.")
-            if load["store_epoch"] != self.standing.epoch:
-                raise StoreInDoubt("The store is being moved; another try may find it.")
+            require_standing(load, self.standing)
             event = turn.decided(load)
             is_new, heals = load["blob_id"] is None, is_marked(load)
             new = Blob(reservation.sha256, reservation.size, media, event.time)

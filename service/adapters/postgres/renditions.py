@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
+from service.adapters.gathering import Gathering
 from service.adapters.postgres.claims import attempt
 from service.adapters.postgres.database import Connection, Database, Row
 from service.adapters.postgres.healing import MAKE_LIVE, heal, is_marked
 from service.adapters.postgres.locks import blob_lock
 from service.adapters.postgres.log import PLACE
 from service.adapters.postgres.rows import look_of
+from service.adapters.postgres.standing import EPOCH, NEVER_MOVED, published_in, require_standing
 from service.domain.blob import MediaInfo, Sha256
 from service.domain.errors import NotFound, OnHold, Unavailable
 from service.domain.health import Health
 from service.observability import observed
 from service.ports.descriptors import ServableBytes
+from service.ports.moves import Standing
 from service.ports.objects import Reservation
 from service.ports.renditions import PublishedRendition, Rendition, RenditionKey
 
@@ -25,6 +29,15 @@ SELECT b.sha256, b.size, b.media_type, b.health, o.key, (SELECT status FROM hold
 FROM blobs parent JOIN renditions r ON r.parent_id = parent.id
 JOIN blobs b ON b.id = coalesce(r.blob_id, r.parent_id) JOIN objects o ON o.id = b.object_id
 WHERE parent.sha256 = $1 AND r.definition = $2 AND r.format = $3 AND (b.health = 'ok' OR r.blob_id IS NULL)
+"""
+_FIND_ALL = """
+SELECT asked.place, b.sha256, b.size, b.media_type, b.health, o.key,
+    (SELECT status FROM holds WHERE blob_id = b.id) AS hold
+FROM unnest($1::bytea[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (parent, definition, format, place)
+JOIN blobs parent ON parent.sha256 = asked.parent
+JOIN renditions r ON (r.parent_id, r.definition, r.format) = (parent.id, asked.definition, asked.format)
+JOIN blobs b ON b.id = coalesce(r.blob_id, r.parent_id) JOIN objects o ON o.id = b.object_id
+WHERE b.health = 'ok' OR r.blob_id IS NULL
 """
 # A claim need not be durable: losing it makes the rendition twice, and the second one gives way.
 _CLAIM = """
@@ -35,9 +48,9 @@ ON CONFLICT (parent, definition, format) DO UPDATE SET until = EXCLUDED.until WH
 RETURNING 1
 """
 _DISCLAIM = "DELETE FROM rendition_claims WHERE parent = $1 AND definition = $2 AND format = $3"
-# `r` is what was published before: it stands where its own blob can be served.
+# The object's row is locked, and then read. `r` is what was published before: it stands where its own blob can be served.
 _LOAD = f"""
-SELECT refkeep_now() AS now, {PLACE}, o.state, parent.id AS parent_id, b.id AS blob_id, b.object_id, b.health,
+SELECT refkeep_now() AS now, {PLACE}, o.state, {EPOCH}, parent.id AS parent_id, b.id AS blob_id, b.object_id, b.health,
     EXISTS (SELECT FROM holdings WHERE blob_id = parent.id) AS is_held,
     EXISTS (SELECT FROM holds WHERE sha256 = $5) AS on_hold,
     r.parent_id IS NOT NULL AND coalesce(shown.health, 'ok') = 'ok' AS is_made
@@ -81,15 +94,20 @@ RETURNING 1
 
 @dataclass(frozen=True, slots=True)
 class PostgresRenditions:
-    """`Renditions` on Postgres."""
+    """`Renditions` on Postgres. `standing` is that of the store into which this process puts what it publishes."""
 
     database: Database
+    standing: Standing = NEVER_MOVED
+    _finds: Gathering[RenditionKey, Rendition | None] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """All who look while others do share the next statement."""
+        object.__setattr__(self, "_finds", Gathering(self._find_all))
 
     @observed("renditions.find", layer="repo", span_name="SELECT renditions")
     async def find(self, key: RenditionKey) -> Rendition | None:
         """See the port."""
-        row = await self.database.fetchrow(_FIND, *_columns(key))
-        return None if row is None else _to_rendition(row)
+        return await self._finds.ask(key)
 
     @observed("renditions.claim", layer="repo", span_name="INSERT rendition_claims")
     async def claim(self, key: RenditionKey, claim_for: timedelta) -> bool:
@@ -104,18 +122,26 @@ class PostgresRenditions:
     @observed("renditions.publish", layer="repo", span_name="WRITE renditions")
     async def publish(self, key: RenditionKey, reservation: Reservation, media: MediaInfo) -> PublishedRendition:
         """See the port."""
-        return await attempt(self.database, "", None, lambda: self._publish(key, reservation, media))
+        publish = partial(attempt, self.database, "", None, lambda: self._publish(key, reservation, media))
+        return await published_in(self.standing, publish)
 
     @observed("renditions.drop_stale", layer="repo", span_name="DELETE renditions")
     async def drop_stale(self, current: Collection[str], min_age: timedelta, limit: int) -> int:
         """See the port."""
         return len(await self.database.fetch(_DROP_STALE, sorted(current), min_age, limit))
 
+    async def _find_all(self, keys: Sequence[RenditionKey]) -> list[Rendition | None]:
+        different = list(dict.fromkeys(keys))
+        columns = [list(column) for column in zip(*(_columns(key) for key in different), strict=True)]
+        rows = await self.database.fetch(_FIND_ALL, *columns)
+        found = {different[row["place"] - 1]: _to_rendition(row) for row in rows}
+        return [found.get(key) for key in keys]
+
     async def _publish(self, key: RenditionKey, reservation: Reservation, media: MediaInfo) -> PublishedRendition:
         locks = [blob_lock(sha256) for sha256 in sorted({key.parent, reservation.sha256})]
         async with self.database.locked(locks) as connection:
             name = bytes.fromhex(reservation.sha256)
-            load = _judged(await connection.fetchrow(_LOAD, *_columns(key), reservation.object_id, name))
+            load = _judged(await connection.fetchrow(_LOAD, *_columns(key), reservation.object_id, name), self.standing)
             object_used = not load["is_made"] and (load["blob_id"] is None or is_marked(load))
             await connection.execute(MAKE_LIVE if object_used else _SPARE, reservation.object_id)
             if not load["is_made"]:
@@ -129,9 +155,10 @@ class PostgresRenditions:
             return PublishedRendition(_to_rendition(row), object_used)
 
 
-def _judged(load: Row | None) -> Row:
+def _judged(load: Row | None, standing: Standing) -> Row:
     if load is None or load["state"] != "pending":
         raise Unavailable("The rendition took longer than its lease.")
+    require_standing(load, standing)
     if not load["is_held"]:
         raise NotFound("Nobody holds the blob that this was made of.")
     if load["on_hold"]:
