@@ -37,6 +37,9 @@ UNNAMED |= {"precondition-failed"}
 SHAPES = [
     (refkeep_client.Blob, "BlobFacts"),
     (refkeep_client.BlobMeta, "BlobMeta"),
+    (refkeep_client.Placeholder, "PlaceholderFacts"),
+    (refkeep_client.Original, "OriginalFacts"),
+    (refkeep_client.Original, "EventOriginal"),
     (refkeep_client.Sent, "BlobResult"),
     (refkeep_client.Ref, "RefDocument"),
     (refkeep_client.Attached, "RefResult"),

@@ -71,8 +71,8 @@ MUTATIONS = (
         "publish into a store that is closed",
         (
             Replacement(
-                f"{_POSTGRES}/blobs.py",
-                'if load["store_epoch"] != self.standing.epoch:',
+                f"{_POSTGRES}/standing.py",
+                'if load["store_epoch"] != standing.epoch:',
                 'if load["store_epoch"] is None:',
             ),
         ),
