@@ -76,7 +76,10 @@ MUTATIONS = (
                 'if load["store_epoch"] is None:',
             ),
         ),
-        (f"{_MOVES}::test_an_upload_that_lands_in_the_old_store_after_the_last_pass_is_refused",),
+        (
+            f"{_MOVES}::test_an_upload_that_lands_in_the_old_store_after_the_last_pass_is_refused",
+            f"{_MOVES}::test_a_rendition_comes_over_and_one_that_lands_too_late_is_made_anew",
+        ),
     ),
     Mutation(
         "close a store without waiting for who publishes",
