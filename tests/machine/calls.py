@@ -174,7 +174,7 @@ def render(slug: str, content: bytes, preset: Preset, fate: Fate) -> Call:
         f"render {name[:4]}",
         run,
         lambda model: model.render(slug, name, (definition, made), put_fails=failure),
-        lambda model: model.leave_claim(slug, name, definition),
+        lambda model: model.leave_claim(name, definition),
     )
 
 
@@ -188,7 +188,7 @@ def name_of(content: bytes) -> Sha256:
     return Sha256(hashlib.sha256(content).hexdigest())
 
 
-def gist_of(answer: object) -> Gist:  # noqa: PLR0911 - a case for each kind of answer
+def gist_of(answer: object) -> Gist:  # noqa: C901, PLR0911 - a case for each kind of answer
     """All of an answer but times and places in the log; of a stored one, that of the first."""
     match answer:
         case Replay():

@@ -178,7 +178,7 @@ class Model:
             self.renditions[content, definition] = made, self.now
         return ("rendered", made)
 
-    def leave_claim(self, slug: str, content: str, definition: str) -> None:
+    def leave_claim(self, content: str, definition: str) -> None:
         """Who was making it is dead; nobody else begins before a minute is over."""
         self.claims[content, definition] = self.now + CLAIM
 
@@ -189,7 +189,9 @@ class Model:
     def drop_stale(self) -> None:
         """What no preset would make any more ends."""
         self.renditions = {
-            key: made for key, made in self.renditions.items() if key[1] in self.defined or self.now - made[1] < QUARANTINE
+            key: made
+            for key, made in self.renditions.items()
+            if key[1] in self.defined or self.now - made[1] < QUARANTINE
         }
 
     def drop_barren(self) -> None:

@@ -48,7 +48,7 @@ ON CONFLICT (parent, definition, format) DO UPDATE SET until = EXCLUDED.until WH
 RETURNING 1
 """
 _DISCLAIM = "DELETE FROM rendition_claims WHERE parent = $1 AND definition = $2 AND format = $3"
-# The object's row is locked, and then read. `r` is what was published before: it stands where its own blob can be served.
+# The object's row is locked, then read. `r` is what was published before: it stands where its own blob can be served.
 _LOAD = f"""
 SELECT refkeep_now() AS now, {PLACE}, o.state, {EPOCH}, parent.id AS parent_id, b.id AS blob_id, b.object_id, b.health,
     EXISTS (SELECT FROM holdings WHERE blob_id = parent.id) AS is_held,

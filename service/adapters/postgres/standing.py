@@ -1,4 +1,4 @@
-"""Who publishes what was put into a store says in which epoch it saw that the store is this database's; see decision 035."""
+"""Who publishes what was put into a store says in which epoch it saw whose the store is; see decision 035."""
 
 from __future__ import annotations
 
