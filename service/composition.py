@@ -200,7 +200,6 @@ def create_collect(
     settings: Settings, policies: Policies, database: Database, store: Store, storage: Storage | None = None
 ) -> Collect:
     """The collector, on a store that is open; it removes bytes from `storage`, if not from there alone."""
-    definitions = current_definitions(policies, ENGINE)
     return Collect(
         GuardStore(PostgresSentinel(database), store),
         PostgresCollection(database),
@@ -208,9 +207,13 @@ def create_collect(
         PostgresLeftovers(database),
         store,
         PurgeDue(PostgresTrash(database)),
-        DropStale(PostgresRenditions(database), definitions, settings.quarantine),
+        _drop_stale(settings, policies, database),
         settings.quarantine,
     )
+
+
+def _drop_stale(settings: Settings, policies: Policies, database: Database) -> DropStale:
+    return DropStale(PostgresRenditions(database), current_definitions(policies, ENGINE), settings.quarantine)
 
 
 def looking_prober(prober: Prober, renderer: Renderer) -> Prober:
@@ -358,7 +361,7 @@ def create_use_cases(
         await_events=AwaitEvents(shared_feed, parts.tail),
         follow_events=FollowEvents(shared_feed, parts.tail),
         take_snapshot=TakeSnapshot(feed, PostgresSnapshot(parts.database)),
-        explain_blob=ExplainBlob(PostgresReasons(parts.database)),
+        explain_blob=ExplainBlob(PostgresReasons(parts.database), _drop_stale(settings, policies, parts.database).ends),
         place_hold=PlaceHold(holds),
         lift_hold=LiftHold(holds),
         get_hold=GetHold(holds),

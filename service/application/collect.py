@@ -14,7 +14,7 @@ from service.application.purge_due import PurgeDue
 from service.domain.collection import BlobReview, BlobVerdict, judge_blob, judge_holding
 from service.domain.errors import RefkeepError, StorageUnavailable
 from service.observability import observed
-from service.ports.collection import Amount, Collection, Condemned, Leftovers, Reviewed, Staging
+from service.ports.collection import Amount, Collection, Condemned, Leftovers, Plan, Reviewed, Staging
 from service.ports.storage import Storage
 
 BATCH = 200
@@ -97,6 +97,10 @@ class Collect:
         deleted = await self._delete(claimed, until)
         most = max(purged, stale, reviewed.seen - reviewed.busy, abandoned.count, len(claimed))
         return Collected(reviewed, abandoned, deleted, swept, purged, stale, more=most >= BATCH)
+
+    async def plan(self) -> Plan:
+        """What rounds would do now, were they alone; nothing is changed. Raises `Unavailable`."""
+        return await self.collection.plan(self.drop_stale.current, self.drop_stale.min_age)
 
     def _judge_blob(self, review: BlobReview) -> BlobVerdict:
         return judge_blob(review, self.quarantine)

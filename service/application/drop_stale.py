@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from service.domain.policy import Policies
 from service.ports.renditions import Renditions
@@ -24,6 +24,14 @@ class DropStale:
     async def __call__(self, limit: int) -> int:
         """Forget up to `limit` of them; returns how many. Raises `Unavailable`."""
         return await self.renditions.drop_stale(self.current, self.min_age, limit)
+
+    async def due(self) -> int:
+        """How many could be forgotten now; counting stops at 100,000. Raises `Unavailable`."""
+        return await self.renditions.count_stale(self.current, self.min_age)
+
+    def ends(self, definition: str, made: datetime) -> datetime | None:
+        """When a rendition may go, None while a preset would make it."""
+        return None if definition in self.current else made + self.min_age
 
 
 def current_definitions(policies: Policies, engine: str) -> frozenset[str]:

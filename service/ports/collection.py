@@ -5,7 +5,7 @@ Any number of replicas may call everything here at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -73,12 +73,14 @@ class Backlog:
 class Plan:
     """What a run would do now, were it alone.
 
-    `purge` are refs whose time in the trash is over, with the bytes they show; `release` are holdings, `condemn` blobs,
-    `delete` objects: condemned and due, or of uploads that never ended. `waiting` are condemned objects within their
-    quarantine, `on_hold` what a hold keeps, `objects` all there are.
+    `purge` are refs whose time in the trash is over, with the bytes they show; `drop` are renditions that no preset
+    would make any more; `release` are holdings, `condemn` blobs, `delete` objects: condemned and due, or of uploads
+    that never ended. `waiting` are condemned objects within their quarantine, `on_hold` what a hold keeps, `objects`
+    all there are.
     """
 
     purge: Amount
+    drop: Amount
     release: Amount
     condemn: Amount
     delete: Amount
@@ -117,8 +119,11 @@ class Collection(Protocol):
     async def backlog(self) -> Backlog:
         """What is due now, from the indexes alone."""
 
-    async def plan(self) -> Plan:
-        """What a run would do; reads everything, writes nothing."""
+    async def plan(self, current: Set[str], min_age: timedelta) -> Plan:
+        """What a run would do; reads everything, writes nothing.
+
+        `current` and `min_age` are those of `Renditions.drop_stale`.
+        """
 
 
 class Leftovers(Protocol):

@@ -40,7 +40,8 @@ class UsedBy:
 class Reason:
     """`until` is when it ends by itself, None where somebody must end it; `workspace` None for holds and renditions.
 
-    `parent` is the blob that a rendition was made of; renditions are told only where all workspaces are asked for.
+    `parent` is the blob that a rendition was made of, `definition` the preset's; renditions are told only where all
+    workspaces are asked for.
     """
 
     kind: ReasonKind
@@ -49,6 +50,7 @@ class Reason:
     until: datetime | None
     used_by: UsedBy | None = None
     parent: Sha256 | None = None
+    definition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

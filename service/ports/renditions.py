@@ -79,6 +79,9 @@ class Renditions(Protocol):
         is no longer pending.
         """
 
+    async def count_stale(self, current: Collection[str], min_age: timedelta) -> int:
+        """How many `drop_stale` would find, from an index alone; it stops at 100,000."""
+
     async def drop_stale(self, current: Collection[str], min_age: timedelta, limit: int) -> int:
         """Forget up to `limit` renditions that are older than `min_age` and whose definition is not a `current` one.
 

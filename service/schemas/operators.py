@@ -79,8 +79,9 @@ class WorkspaceDocument(msgspec.Struct, frozen=True):
 class ReasonDocument(msgspec.Struct, frozen=True):
     """Something that keeps a blob alive.
 
-    `until` is when it ends by itself, null where somebody must end it. Then come those of a ref, live or in the trash;
-    `parent` is the blob that a rendition was made of, told to operators.
+    `until` is when it ends by itself, null where somebody must end it; a rendition has one when no preset would make
+    it any more. Then come those of a ref, live or in the trash; `parent` is the blob that a rendition was made of, told
+    to operators.
     """
 
     kind: ReasonKind

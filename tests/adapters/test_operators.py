@@ -47,7 +47,10 @@ async def yard(database_url: str, tmp_path: Path) -> AsyncIterator[Yard]:
 
 
 async def test_the_next_review_is_the_collectors(yard: Yard) -> None:
-    explain, workspace = ExplainBlob(PostgresReasons(yard.database)), await yard.ledger.workspace()
+    explain, workspace = (
+        ExplainBlob(PostgresReasons(yard.database), yard.collector().drop_stale.ends),
+        await yard.ledger.workspace(),
+    )
     sha256 = await yard.upload(workspace)
     [reason] = (before := await explain(sha256, workspace)).reasons
     assert reason.kind is ReasonKind.HOLDING
@@ -61,7 +64,10 @@ async def test_the_next_review_is_the_collectors(yard: Yard) -> None:
 
 
 async def test_a_condemned_blob_has_copies_and_no_reasons(yard: Yard) -> None:
-    explain, workspace = ExplainBlob(PostgresReasons(yard.database)), await yard.ledger.workspace()
+    explain, workspace = (
+        ExplainBlob(PostgresReasons(yard.database), yard.collector().drop_stale.ends),
+        await yard.ledger.workspace(),
+    )
     sha256 = await yard.upload(workspace)
     await yard.ledger.blobs.release(workspace, sha256, ACTOR)
     await yard.collect()
@@ -94,7 +100,7 @@ async def test_reasons_are_capped(yard: Yard) -> None:
         SELECT gen_random_uuid(), workspace_id, entity_type, entity_id, role, 'trashed', visibility, blob_id,
             created_at, created_at, created_at FROM refs, generate_series(1, 1200)"""
     )
-    found = await ExplainBlob(PostgresReasons(yard.database))(sha256, workspace)
+    found = await ExplainBlob(PostgresReasons(yard.database), yard.collector().drop_stale.ends)(sha256, workspace)
     assert (len(found.reasons), found.complete) == (1000, False)
 
 

@@ -61,7 +61,7 @@ async def test_a_kept_original_stays_as_long_as_its_ref_and_goes_with_it(yard: Y
     ref = ref_of(await yard.ledger.attach(attach(entity, "cover", made, 0, sent=sent)))
     assert ref.original == Original(sent, kept=True)
     await yard.advance(LEASE + MOMENT)
-    assert (await yard.collector().collection.plan()).release.count == 0
+    assert (await yard.collector().plan()).release.count == 0
     await yard.collect()
     with pytest.raises(BlobInUse):
         await yard.ledger.blobs.release(entity.workspace, sent, ACTOR)

@@ -17,6 +17,7 @@ from service.adapters.postgres.integrity import PostgresIntegrity
 from service.adapters.postgres.locks import blob_lock
 from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.renditions import PostgresRenditions
+from service.application.explain_blob import ExplainBlob
 from service.domain.blob import Sha256
 from service.domain.errors import NotFound, OnHold, Unavailable
 from service.domain.event import Actor
@@ -25,7 +26,8 @@ from service.domain.health_decision import decide_health
 from service.domain.hold import HoldKind
 from service.domain.hold_decision import PlaceHold, decide_place
 from service.domain.rendition import Format
-from service.ports.reasons import ReasonKind
+from service.ports.collection import Amount
+from service.ports.reasons import Reason, ReasonKind
 from service.ports.renditions import RenditionKey
 from tests.parts.blobs import keys
 from tests.parts.collecting import MOMENT, QUARANTINE, Yard, opened_yard
@@ -206,10 +208,10 @@ async def test_a_plan_tells_of_renditions_that_would_go(yard: Yard, parent: Sha2
     await yard.render(thumb_of(parent), b"goes")
     await yard.render(thumb_of(kept), b"stays")
     await yard.advance(LEASE + MOMENT)
-    plan = await yard.collector().collection.plan()
+    plan = await yard.collector().plan()
     assert (plan.release.count, plan.condemn.count) == (1, 2)
     await yard.collect()
-    assert (await yard.collector().collection.plan()).waiting.count == 2
+    assert (await yard.collector().plan()).waiting.count == 2
 
 
 async def test_nothing_is_made_of_a_blob_that_nobody_holds(yard: Yard, parent: Sha256) -> None:
@@ -293,9 +295,13 @@ async def test_stale_renditions_go_after_a_while_and_current_ones_stay(yard: Yar
     await yard.collect()
     renditions = PostgresRenditions(yard.database)
     assert await renditions.find(thumb_of(parent, THUMB)) is not None, "too young"
+    assert (await yard.collector().plan()).drop.count == 0, "too young"
     await yard.advance(QUARANTINE + MOMENT)
+    plan = await yard.collector().plan()
+    assert (plan.drop, plan.condemn, await yard.collector().drop_stale.due()) == (Amount(2, 42), Amount(2, 42), 2)
     [first, *_] = await yard.collect()
-    assert first.stale == 2
+    assert (first.stale, first.reviewed.condemned) == (2, plan.condemn)
+    assert await yard.collector().drop_stale.due() == 0
     assert await renditions.find(thumb_of(parent, THUMB)) is None
     assert await renditions.find(thumb_of(parent, CARD)) is not None
     await yard.advance(QUARANTINE + MOMENT)
@@ -379,6 +385,22 @@ async def test_a_publication_past_its_lease_is_refused(yard: Yard, parent: Sha25
     assert await yard.ledger.objects.condemn(reservation)
     with pytest.raises(Unavailable):
         await PostgresRenditions(yard.database).publish(thumb_of(parent), reservation, IMAGE)
+
+
+async def test_a_rendition_that_no_preset_makes_any_more_has_an_end(yard: Yard, parent: Sha256) -> None:
+    await yard.render(thumb_of(parent), b"small")
+
+    async def reason() -> Reason:
+        told = await ExplainBlob(PostgresReasons(yard.database), yard.collector().drop_stale.ends)(
+            name_of(b"small"), None
+        )
+        [only] = told.reasons
+        return only
+
+    assert (await reason()).until is None
+    yard.current = (CARD,)
+    stale = await reason()
+    assert stale.until == stale.since + QUARANTINE
 
 
 async def test_operators_see_what_a_rendition_is_of_and_workspaces_do_not(yard: Yard, parent: Sha256) -> None:

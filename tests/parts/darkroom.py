@@ -109,6 +109,10 @@ class KnownRenditions:
         found = self.known.setdefault(key, Rendition(content))
         return PublishedRendition(found, object_used=is_first)
 
+    async def count_stale(self, *_: Any) -> int:
+        """Nobody asks."""
+        raise NotImplementedError
+
     async def drop_stale(self, *_: Any) -> int:
         """Nobody asks."""
         raise NotImplementedError

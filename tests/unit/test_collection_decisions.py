@@ -134,6 +134,6 @@ def test_other_names_of_workspaces_are_refused(text: str) -> None:
 
 def test_a_plan_says_how_much_of_all_objects_goes() -> None:
     some, none = Amount(1, 10), Amount()
-    assert Plan(some, some, some, some, none, none, Amount(8, 80)).percent == 25.0
-    assert Plan(none, none, none, none, none, none, none).percent == 0.0
+    assert Plan(some, some, some, some, some, none, none, Amount(8, 80)).percent == 25.0
+    assert Plan(none, none, none, none, none, none, none, none).percent == 0.0
     assert Amount(1, 10) + Amount(2, 5) == Amount(3, 15)

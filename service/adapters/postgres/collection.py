@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
@@ -150,9 +150,9 @@ class PostgresCollection:
         return Backlog(row["reviews"], row["uploads"], row["condemned"], row["oldest"])
 
     @observed("gc.plan", layer="repo", span_name="SELECT objects")
-    async def plan(self) -> Plan:
+    async def plan(self, current: Set[str], min_age: timedelta) -> Plan:
         """See the port."""
-        [row] = await self.database.survey(PLAN)
+        [row] = await self.database.survey(PLAN, sorted(current), min_age)
         return to_plan(row)
 
     async def _reviews(self, queue: str, limit: int, turn: _Turn) -> list[tuple[_Fate, int]]:

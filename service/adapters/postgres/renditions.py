@@ -72,12 +72,21 @@ INSERT INTO renditions (parent_id, definition, format, blob_id, created_at) VALU
 ON CONFLICT (parent_id, definition, format) DO UPDATE SET blob_id = EXCLUDED.blob_id, created_at = EXCLUDED.created_at
 """
 # Definitions are few and renditions many: each definition is found by a jump in its index.
-_DROP_STALE = """
+_KNOWN = """
 WITH RECURSIVE known AS (
     (SELECT definition FROM renditions ORDER BY definition LIMIT 1)
     UNION ALL
     SELECT (SELECT r.definition FROM renditions r WHERE r.definition > known.definition ORDER BY r.definition LIMIT 1)
-    FROM known WHERE known.definition IS NOT NULL),
+    FROM known WHERE known.definition IS NOT NULL)
+"""
+_COUNT_STALE = f"""{_KNOWN}
+SELECT count(*) FROM (
+    SELECT FROM known CROSS JOIN LATERAL (
+        SELECT FROM renditions r
+        WHERE r.definition = known.definition AND r.created_at <= (SELECT refkeep_now()) - $2::interval) AS old
+    WHERE known.definition <> ALL ($1::text[]) LIMIT 100000) AS stale
+"""
+_DROP_STALE = f"""{_KNOWN},
 stale AS (
     SELECT old.parent_id, old.definition, old.format FROM known CROSS JOIN LATERAL (
         SELECT * FROM renditions r
@@ -124,6 +133,12 @@ class PostgresRenditions:
         """See the port."""
         publish = partial(attempt, self.database, "", None, lambda: self._publish(key, reservation, media))
         return await published_in(self.standing, publish)
+
+    @observed("renditions.count_stale", layer="repo", span_name="SELECT renditions")
+    async def count_stale(self, current: Collection[str], min_age: timedelta) -> int:
+        """See the port."""
+        [row] = await self.database.fetch(_COUNT_STALE, sorted(current), min_age)
+        return int(row[0])
 
     @observed("renditions.drop_stale", layer="repo", span_name="DELETE renditions")
     async def drop_stale(self, current: Collection[str], min_age: timedelta, limit: int) -> int:
