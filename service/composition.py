@@ -43,7 +43,7 @@ from service.adapters.postgres.standing import NeverMoved
 from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.shared_feed import SharedFeed
 from service.adapters.vips.prober import VipsProber
-from service.adapters.vips.renderer import ENGINE, VipsRenderer
+from service.adapters.vips.renderer import CORES, ENGINE, VipsRenderer
 from service.application.adopt_objects import AdoptObjects
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
@@ -295,7 +295,7 @@ async def create_imports(
     async with open_everywhere(settings, database, store) as everywhere:
         storage, blobs = ObservedStorage(everywhere.storage), PostgresBlobs(database, everywhere.standing)
         upload = UploadBlob(storage, looking_prober(prober, renderer), objects, blobs, lifetimes)
-        change = ChangeRefs(refs, rules, Normalise(rules, refs, upload, descriptors, renderer, memory))
+        change = ChangeRefs(refs, rules, Normalise(rules, refs, upload, descriptors, renderer, memory, CORES))
         entity = ImportEntity(sources, upload, change, refs, ledger, rules, settings.max_upload_bytes, at_once)
         try:
             yield Imports(ledger, ImportManifest(ledger, entity, jobs), RollBackImport(ledger, change, jobs))
@@ -329,7 +329,7 @@ def create_use_cases(
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
     rules = Rules(policies, lifetimes)
     descriptors, memory = PostgresDescriptors(parts.database), PostgresNormalisations(parts.database)
-    normalise = Normalise(rules, refs, upload, descriptors, parts.renderer, memory)
+    normalise = Normalise(rules, refs, upload, descriptors, parts.renderer, memory, CORES)
     attach = AttachBlob(refs, rules, normalise)
     return UseCases(
         callers=callers,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from service.application.changes import Command, Rules
@@ -13,7 +15,7 @@ from service.application.staging import stage
 from service.application.upload_blob import Upload, UploadBlob
 from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.decision import Attach, Decision, RoleState, decide_admission, reject
-from service.domain.errors import BlobNotHeld, Rejected, operation
+from service.domain.errors import BlobNotHeld, RefkeepError, Rejected, operation
 from service.domain.event import DecisionKind, HoldingEvent
 from service.domain.health import Health
 from service.domain.holding_decision import HoldingState, decide_renewal
@@ -39,6 +41,7 @@ class Normalise:
     descriptors: Descriptors
     renderer: Renderer
     memory: Normalisations
+    at_once: int = 1
 
     async def attach(self, command: Attach, claim: Claim[RefOutcome] | None = None) -> Attach | Replay:
         """The command for what the ref will show, or the answer of a request that was carried out before.
@@ -62,9 +65,9 @@ class Normalise:
     async def batch(
         self, workspace: str, commands: Sequence[Command], claim: Claim[BatchOutcome] | None = None
     ) -> Sequence[Command] | Replay:
-        """The same for many, one after the other; errors have their `index`.
+        """The same for many, `at_once` at a time; the error of the first that fails is on record, with its `index`.
 
-        What is not held or refused by itself is left as it is, for the ledger to refuse.
+        What is not held or refused by itself is left as it is, for the ledger to refuse. After a failure none is begun.
         """
         asked = [command for command in commands if isinstance(command, Attach) and self._policy(command) is not None]
         if not asked:
@@ -73,11 +76,7 @@ class Normalise:
             replay = await self.refs.rehearse(_question(asked[0]), lambda _: Decision(DecisionKind.NOOP), claim)
             if replay is not None:
                 return replay
-        ready: list[Command] = []
-        for index, command in enumerate(commands):
-            with operation(index):
-                ready.append(await self._in_batch(workspace, command) if isinstance(command, Attach) else command)
-        return ready
+        return await _Batch(self, workspace, list(commands)).run()
 
     async def held(self, command: Attach, blob: Blob) -> Attach:
         """The command for bytes that the workspace holds.
@@ -117,19 +116,25 @@ class Normalise:
         policy = self.rules.policies.find(command.entity.type, command.role)
         return None if policy is None or policy.normalisation is None else policy
 
-    async def _in_batch(self, workspace: str, command: Attach) -> Attach:
+    async def one_of_many(self, workspace: str, command: Attach) -> Attach:
+        """As `held`, of what the policy does not refuse; what it does, or is not held, is left as it is."""
         policy = self._policy(command)
         blob = None if policy is None else await self.upload.blobs.find(workspace, command.sha256)
         if policy is None or blob is None or refusal_of(policy, blob.size, blob.media) is not None:
             return command
-        return await self._held_on_record(command, blob)
+        return await self.held(command, blob)
+
+    async def record(self, command: Attach, error: RefkeepError) -> None:
+        """Put on record that nothing can be made of the bytes, if that is what the error says."""
+        if isinstance(error, Rejected):
+            with suppress(Rejected):
+                await self.refs.change(_question(command), _rejecting(command, error))
 
     async def _held_on_record(self, command: Attach, blob: Blob) -> Attach:
         try:
             return await self.held(command, blob)
         except Rejected as error:
-            with suppress(Rejected):
-                await self.refs.change(_question(command), _rejecting(command, error))
+            await self.record(command, error)
             raise
 
     async def _recalled(self, command: Attach, definition: str) -> Sha256 | None:
@@ -163,6 +168,40 @@ class Normalise:
             yield staged.object.path
         finally:
             await staged.object.cancel()
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Commands on their way to be ready, each in its place. The same bytes are made to comply by one at a time."""
+
+    use: Normalise
+    workspace: str
+    commands: list[Command]
+    faults: dict[int, tuple[Attach, RefkeepError]] = field(default_factory=dict)
+    locks: defaultdict[Sha256, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    async def run(self) -> Sequence[Command]:
+        """What fails is begun after all that lies before it: who is quicker does not decide what is raised."""
+        attaches = iter([(index, each) for index, each in enumerate(self.commands) if isinstance(each, Attach)])
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.use.at_once):
+                group.create_task(self._some(attaches))
+        if self.faults:
+            command, error = self.faults[min(self.faults)]
+            await self.use.record(command, error)
+            raise error
+        return self.commands
+
+    async def _some(self, attaches: Iterator[tuple[int, Attach]]) -> None:
+        for index, command in attaches:
+            if self.faults:
+                return
+            try:
+                with operation(index):
+                    async with self.locks[command.sha256]:
+                        self.commands[index] = await self.use.one_of_many(self.workspace, command)
+            except RefkeepError as error:
+                self.faults[index] = command, error
 
 
 def name_of(rendered: Rendered) -> Sha256:

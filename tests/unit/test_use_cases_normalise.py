@@ -44,6 +44,7 @@ from tests.parts.ledgers import (
     ref_of,
     release_ref,
 )
+from tests.parts.rendering import WordRenderer
 
 pytestmark = pytest.mark.anyio
 
@@ -235,6 +236,45 @@ async def test_many_in_one_batch_are_made_to_comply_and_the_rest_goes_on(house: 
     assert [outcome.decision for outcome in done] == [DecisionKind.INSERT] * 3
     assert await shown(house) == [(MADE, Original(digest(PHOTO), kept=False))]
     assert await shown(house, "notes") == [(digest(PLAIN), None)]
+
+
+class PairedRenderer(WordRenderer):
+    """Ends nothing before two have come."""
+
+    two: asyncio.Event
+
+    async def normalise(self, path: Path, media_type: str, wanted: Normalisation) -> Rendered | None:
+        rendered = await super().normalise(path, media_type, wanted)
+        if len(self.seen) == 2:
+            self.two.set()
+        await asyncio.wait_for(self.two.wait(), 10)
+        return rendered
+
+
+async def test_pictures_of_a_batch_are_made_side_by_side_and_the_same_one_once(house: House) -> None:
+    other = PHOTO + b" of another"
+    for content in (PHOTO, other):
+        await sent(house, content)
+    renderer = PairedRenderer()
+    renderer.two = asyncio.Event()
+    change = replace(house.change_refs, normalise=replace(house.normalise, renderer=renderer, at_once=3))
+    commands = [asked(house, each, "album", None, shift=True) for each in (PHOTO, PHOTO)]
+    fresh_batch(await change(house.workspace, [*commands, asked(house, other)]))
+    assert sorted(renderer.seen) == sorted([PHOTO, other])
+    assert await shown(house, "album") == [(MADE, Original(digest(PHOTO), kept=True))] * 2
+
+
+async def test_the_first_of_a_batch_that_fails_is_told_and_alone_on_record(house: House) -> None:
+    broken = [PHOTO, b"image/png\nbroken one", b"image/png\nbroken two", PLAIN]
+    for content in broken:
+        await sent(house, content)
+    change = replace(house.change_refs, normalise=replace(house.normalise, at_once=4))
+    before = len(await house.events())
+    with pytest.raises(RenderFailed) as refused:
+        await change(house.workspace, [asked(house, each) for each in broken])
+    assert refused.value.index == 1
+    rejected = [event for event in (await house.events())[before:] if event.type is EventType.REF_REJECTED]
+    assert len(rejected) == 1
 
 
 async def test_a_batch_is_refused_by_the_ledger_for_what_is_not_held_or_not_allowed(house: House) -> None:

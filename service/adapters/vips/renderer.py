@@ -28,6 +28,9 @@ from service.ports.renderer import Rendered
 ENGINE = f"vips-{version('pyvips-binary')}/1"
 """Names whatever decides over the bytes that come out: libvips with its encoders, and the number of this package."""
 
+CORES = len(os.sched_getaffinity(0))
+"""So many pictures are worked on at the same time."""
+
 _PICTURES, _FILMS = "service.adapters.vips.render", "service.adapters.vips.poster"
 _FILM_TYPES = ("video/mp4", "video/webm")
 
@@ -38,7 +41,7 @@ A = TypeVar("A", Drawn, Described)
 
 def rendering_bounds() -> Bounds:
     """A child for each core, at most 32 MiB a picture, and a queue that is done in some seconds."""
-    return Bounds(children=len(os.sched_getaffinity(0)), waiting=32, file_bytes=32 << 20, niceness=5)
+    return Bounds(children=CORES, waiting=32, file_bytes=32 << 20, niceness=5)
 
 
 class VipsRenderer:
