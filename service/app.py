@@ -96,7 +96,7 @@ class _Worker:
         await receive()
         async with AsyncExitStack() as stack:
             try:
-                parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain))
+                parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain, self._policies))
                 ahead = await stack.enter_async_context(_making_ahead(self._deployment.settings, parts, self._policies))
                 self._app = _assemble(self._deployment, self._drain, self._policies, parts, ahead)
             except Exception as error:
@@ -113,7 +113,7 @@ class _Worker:
 
 
 @asynccontextmanager
-async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Parts]:
+async def _open_parts(deployment: Deployment, drain: Drain, policies: Policies) -> AsyncIterator[Parts]:
     settings = deployment.settings
     async with AsyncExitStack() as stack:
         crew = stack.enter_context(joined(deployment.name, settings.workers))
@@ -134,7 +134,7 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         prober, renderer = VipsProber(), VipsRenderer()
         stack.push_async_callback(prober.aclose)
         stack.push_async_callback(renderer.aclose)
-        await prober.warm()
+        await asyncio.gather(prober.warm(), *([renderer.warm()] if policies.need_pictures else []))
         tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
         observed, looking = ObservedStorage(everywhere.storage), looking_prober(prober, renderer)
         yield Parts(database, storage, observed, looking, renderer, telemetry, crew, tail, everywhere.standing)

@@ -98,6 +98,11 @@ class Policies:
     items: tuple[Policy, ...]
     presets: tuple[Preset, ...] = ()
 
+    @property
+    def need_pictures(self) -> bool:
+        """Whether any role makes pictures of what is attached or asked for."""
+        return any(policy.presets or policy.normalisation is not None for policy in self.items)
+
     def preset(self, name: str) -> Preset | None:
         """The preset of this name."""
         return next((preset for preset in self.presets if preset.name == name), None)

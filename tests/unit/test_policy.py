@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service.domain.blob import MediaInfo
 from service.domain.errors import PolicyUnknown, Rejected, VisibilityNotAllowed
 from service.domain.policy import Cardinality, Oversize, Policies, Policy, Visibility, refusal_of, resolve_visibility
-from service.domain.rendition import Preset
+from service.domain.rendition import Normalisation, Preset
 
 POLICY = Policy("book", "cover", Cardinality.SINGLE, Visibility.PUBLIC)
 PICTURE = MediaInfo("image/png", 800, 600, 1, None, readable=True)
@@ -48,6 +48,12 @@ def test_a_role_without_a_policy_is_refused_with_the_known_ones(entity_type: str
         policies.of(entity_type, role)
     assert refused.value.members() == {"known": ["author/portrait", "book/cover"]}
     assert policies.of("book", "cover") is policies.items[0]
+
+
+def test_pictures_are_needed_where_a_role_has_presets_or_normalises() -> None:
+    needing = [replace(POLICY, presets=("thumb",)), replace(POLICY, normalisation=Normalisation())]
+    assert not Policies((POLICY,), (Preset("thumb", 1, 1),)).need_pictures
+    assert all(Policies((POLICY, each)).need_pictures for each in needing)
 
 
 def test_a_single_role_holds_one_and_a_list_what_its_policy_says() -> None:
