@@ -29,7 +29,7 @@ def list_policies(as_json: bool) -> None:
 
     settings = settings_of_environment()
     loaded = load_policies(settings.policies)
-    documents = [policy_document(policy, settings.max_upload_bytes) for policy in loaded.items]
+    documents = [policy_document(loaded, policy, settings.max_upload_bytes) for policy in loaded.items]
     if as_json:
         print_json(documents)
         return

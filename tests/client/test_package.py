@@ -48,6 +48,8 @@ SHAPES = [
     (refkeep_client.MediaPage, "MediaList"),
     (refkeep_client.SignedUrl, "SignedUrl"),
     (refkeep_client.Policy, "PolicyDocument"),
+    (refkeep_client.Normalise, "NormaliseDocument"),
+    (refkeep_client.Preset, "PresetDocument"),
     (refkeep_client.Workspace, "WorkspaceDocument"),
     (refkeep_client.Quota, "Quota"),
     (refkeep_client.Use, "Use"),

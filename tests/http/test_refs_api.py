@@ -354,6 +354,31 @@ def test_a_policy_tells_a_front_end_what_the_role_accepts(reader: Caller) -> Non
         "max_duration_ms": None,
         "visibility": "public",
         "public_allowed": True,
+        "normalise": {
+            "max_edge": 2560,
+            "strip": True,
+            "colour": "srgb",
+            "format": "original",
+            "max_frames": 1000,
+            "max_animation_ms": None,
+        },
+        "keep_original": True,
+        "presets": [_preset("thumb", 160, "cover")]
+        + [_preset(name, edge, "inside") for name, edge in (("small", 320), ("medium", 800), ("large", 1600))],
+    }
+    assert reader.http.get("/policies/document/file").json()["normalise"] is None
+
+
+def _preset(name: str, edge: int, fit: str) -> dict[str, object]:
+    formats = ["avif", "webp", "original"]
+    return {
+        "name": name,
+        "width": edge,
+        "height": edge,
+        "fit": fit,
+        "formats": formats,
+        "enlarge": False,
+        "eager": False,
     }
 
 

@@ -196,8 +196,34 @@ class SignedUrl(Result, frozen=True, kw_only=True):
     expires_at: datetime
 
 
+class Normalise(Result, frozen=True, kw_only=True):
+    """What a picture becomes before a ref shows it, upright in any case; None sets no limit."""
+
+    max_edge: int | None
+    strip: bool
+    colour: str
+    format: str
+    max_frames: int
+    max_animation_ms: int | None
+
+
+class Preset(Result, frozen=True, kw_only=True):
+    """A rendition that downloads may ask for by its name; pixels, None where an edge is free."""
+
+    name: str
+    width: int | None
+    height: int | None
+    fit: str
+    formats: tuple[str, ...]
+    enlarge: bool
+    eager: bool
+
+
 class Policy(Result, frozen=True, kw_only=True):
-    """What a role accepts: bytes, pixels, milliseconds; None sets no limit. `max_items` is 1 for a single role."""
+    """What a role accepts: bytes, pixels, milliseconds; None sets no limit. `max_items` is 1 for a single role.
+
+    `normalise` is None where pictures are shown as they are sent, and of a service that does not tell.
+    """
 
     entity_type: str
     role: str
@@ -211,6 +237,9 @@ class Policy(Result, frozen=True, kw_only=True):
     max_duration_ms: int | None
     visibility: str
     public_allowed: bool
+    normalise: Normalise | None = None
+    keep_original: bool | None = None
+    presets: tuple[Preset, ...] = ()
 
 
 class Quota(Result, frozen=True, kw_only=True):
