@@ -68,7 +68,7 @@ class Presets:
             return known
         reuse = None if preset is None else await self._reuse(parent, preset)
         if preset is None or reuse is None:
-            raise NotFound(f"No preset {route.preset} is offered of these bytes.")
+            raise NotFound(self._not_offered(parent, route))
         if chosen is None or what is None:
             raise NotFound(_none_such(route, preset, parent.grant.content.media_type))
         wanted = Wanted(parent.grant.content, preset, chosen)
@@ -80,6 +80,15 @@ class Presets:
         variant = Variant(parent.grant.content.sha256, preset.name, chosen, negotiated=route.extension is None)
         grant = replace(parent.grant, content=rendition.content, reuse=reuse, variant=variant)
         return self.permissions.grants.add_variant(what, parent, grant, whole(grant))
+
+    def _not_offered(self, parent: Known, route: PresetRoute) -> str:
+        """What those who may have the parent are told."""
+        media = parent.grant.media
+        if media is None:
+            return f"No ref that you may know of shows these bytes in a role with the preset {route.preset}."
+        policy = self.policies.find(media.entity_type, media.role)
+        names = ", ".join(policy.presets if policy is not None else ()) or "none"
+        return f"{media.entity_type}/{media.role} has no preset {route.preset}; it has: {names}."
 
     async def _reuse(self, parent: Known, preset: Preset) -> Reuse | None:
         """How the answer may be kept; None where no ref that the caller may know of admits the preset."""
