@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -234,26 +236,41 @@ def test_a_signed_address_shows_presets_of_its_file(pair: Pair) -> None:
         assert anyone.http.get(address[:-1] + ("A" if address[-1] != "A" else "B")).status_code == 404
 
 
-def test_a_changed_preset_makes_other_bytes_and_the_old_ones_are_collected(pair: Pair, yard: Yard) -> None:
-    """A third replica is the first to have the changed file."""
+def test_a_preset_that_a_restart_changes_reaches_every_cache_and_what_it_made_is_collected(
+    pair: Pair, yard: Yard
+) -> None:
     first, changed = pair.replicas[0], policies(yard.folder, "width = 16\nheight = 16\nfit = 'cover'")
-    settings = {"DATABASE_URL": first.database_url, "POLICIES": changed, "QUARANTINE": "1s", "GC_INTERVAL": "1h"}
+    settings = {"DATABASE_URL": first.database_url, "GC_INTERVAL": "1h"}
     path = f"/blobs/{pair.cover(fresh_jpeg(), '5')}/thumb.webp"
-    before = pair.anyone[0].http.get(path)
-    with yard.running("serve", data_dir=first.data_dir, **settings) as third:
-        anyone = third.bearer(None)
-        after = anyone.http.get(path, headers={"if-none-match": before.headers["etag"]})
+    with yard.running("serve", data_dir=first.data_dir, POLICIES=policies(yard.folder), **settings) as replica:
+        before = replica.bearer(None).http.get(path)
+        assert before.headers["cache-control"] == "public, max-age=300, no-transform"
+    settings["POLICIES"] = changed
+    with yard.running("serve", data_dir=first.data_dir, **settings) as replica:
+        anyone, known = replica.bearer(None), before.headers["etag"]
+        after = anyone.http.get(path, headers={"if-none-match": known})
         assert after.status_code == 200
-        assert after.headers["etag"] != before.headers["etag"]
-        assert "preset-thumb" in after.headers["cache-tag"].split(",")
         assert (size_of(before), size_of(after)) == ((32, 32), (16, 16))
+        assert after.headers["etag"] == f'"{sha256_of(after.content)}"' != known
+        assert after.headers["cache-control"] == before.headers["cache-control"]
+        assert anyone.http.get(path, headers={"if-none-match": after.headers["etag"]}).status_code == 304
+        resumed = anyone.http.get(path, headers={"range": "bytes=9-", "if-range": known})
+        assert (resumed.status_code, resumed.content) == (200, after.content), (
+            "no half of the one and half of the other"
+        )
+        tags = [set(each.headers["cache-tag"].split(",")) for each in (before, after)]
+        assert tags[0] - tags[1] == {f"blob-{sha256_of(before.content)}"}
+        assert "preset-thumb" in tags[0] & tags[1]
         old = f"SELECT FROM objects WHERE encode(sha256, 'hex') = '{sha256_of(before.content)}'"
 
-        def is_collected() -> bool:
-            done = command_here(gc, "run", DATA_DIR=first.data_dir, **settings)
+        def collects(*arguments: str) -> Any:
+            done = command_here(gc, *arguments, "--json", DATA_DIR=first.data_dir, QUARANTINE="1s", **settings)
             assert done.status == 0, done.stderr
-            return third.sql(old) == []
+            return json.loads(done.stdout)
 
-        eventually(is_collected, 20)
+        eventually(lambda: collects("plan")["drop"]["count"] > 0, 20)
+        assert collects("status")["stale"] > 0
+        eventually(lambda: collects("run") and replica.sql(old) == [], 20)
+        assert collects("plan")["drop"]["count"] == 0
         again = anyone.http.get(path)
         assert (again.status_code, again.content) == (200, after.content)

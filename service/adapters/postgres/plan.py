@@ -27,7 +27,7 @@ staying AS (
 wanted AS (
     SELECT r.parent_id, r.blob_id FROM clock, renditions r WHERE NOT ({_STALE})),
 shown AS (
-    SELECT wanted.blob_id FROM wanted JOIN staying ON staying.blob_id = wanted.parent_id
+    SELECT blob_id FROM wanted WHERE EXISTS (SELECT FROM staying WHERE staying.blob_id = wanted.parent_id)
     UNION ALL SELECT wanted.blob_id FROM wanted JOIN holds ON holds.blob_id = wanted.parent_id),
 going AS (
     SELECT b.size FROM blobs b WHERE NOT {_HELD.format(of="b")}
