@@ -266,7 +266,7 @@ def test_a_preset_that_a_restart_changes_reaches_every_cache_and_what_it_made_is
         def collects(*arguments: str) -> Any:
             done = command_here(gc, *arguments, "--json", DATA_DIR=first.data_dir, QUARANTINE="1s", **settings)
             assert done.status == 0, done.stderr
-            return json.loads(done.stdout)
+            return json.loads(done.stdout[done.stdout.index("{\n") :])  # what is logged stands before it
 
         eventually(lambda: collects("plan")["drop"]["count"] > 0, 20)
         assert collects("status")["stale"] > 0
