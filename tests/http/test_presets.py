@@ -170,7 +170,8 @@ def test_presets_are_those_of_refs_that_the_caller_may_know_of(pair: Pair) -> No
     assert statuses("thumb") == {"acme": 200, "globex": 200, "anyone": 200}
     file = f"/media/{ref['ref_id']}/file/thumb.webp"
     assert [each.http.get(file).status_code for each in asked.values()] == [200, 404, 404]
-    assert pair.acme.http.get(f"/media/{ref['ref_id']}/file/card").status_code == 404
+    told = problem(pair.acme.http.get(f"/media/{ref['ref_id']}/file/card"), 404, "not-found")
+    assert told["detail"] == "book/page has no preset card; it has: thumb."
 
 
 def test_bytes_of_which_no_picture_can_be_made_are_told_apart(pair: Pair) -> None:
@@ -240,7 +241,7 @@ def test_a_preset_that_a_restart_changes_reaches_every_cache_and_what_it_made_is
     pair: Pair, yard: Yard
 ) -> None:
     first, changed = pair.replicas[0], policies(yard.folder, "width = 16\nheight = 16\nfit = 'cover'")
-    settings = {"DATABASE_URL": first.database_url, "GC_INTERVAL": "1h"}
+    settings: dict[str, Any] = {"DATABASE_URL": first.database_url, "GC_INTERVAL": "1h"}
     path = f"/blobs/{pair.cover(fresh_jpeg(), '5')}/thumb.webp"
     with yard.running("serve", data_dir=first.data_dir, POLICIES=policies(yard.folder), **settings) as replica:
         before = replica.bearer(None).http.get(path)
