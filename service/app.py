@@ -6,12 +6,12 @@ import asyncio
 import gc
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 
-from service.adapters.observed import ObservedProber, ObservedStorage
+from service.adapters.observed import ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.database import REQUEST_PATIENCE
 from service.adapters.postgres.descriptors import PostgresDescriptors
@@ -21,13 +21,25 @@ from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.pulse import listening
 from service.adapters.remembered import RememberedKeys
 from service.adapters.vips.prober import VipsProber
+from service.adapters.vips.renderer import VipsRenderer
 from service.application.authenticate import Authenticate
+from service.application.make_ahead import MakeAhead
 from service.background import collecting, measuring
-from service.composition import Parts, create_storage, create_use_cases, file_check, location_of, open_everywhere
+from service.composition import (
+    Parts,
+    create_make_rendition,
+    create_storage,
+    create_use_cases,
+    file_check,
+    location_of,
+    looking_prober,
+    open_everywhere,
+)
 from service.delivery.endpoint import Delivery
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
 from service.delivery.permissions import Permissions
+from service.delivery.presets import Presets
 from service.delivery.routes import match
 from service.delivery.routine import AtHand
 from service.domain.policy import Policies
@@ -85,12 +97,13 @@ class _Worker:
         await receive()
         async with AsyncExitStack() as stack:
             try:
-                parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain))
-                self._app = _assemble(self._deployment, self._drain, self._policies, parts)
+                parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain, self._policies))
+                ahead = await stack.enter_async_context(_making_ahead(self._deployment.settings, parts, self._policies))
+                self._app = _assemble(self._deployment, self._drain, self._policies, parts, ahead)
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
-            await stack.enter_async_context(collecting(self._deployment.settings, parts, self._drain))
+            await stack.enter_async_context(collecting(self._deployment.settings, self._policies, parts, self._drain))
             if parts.crew.number == 0:
                 await stack.enter_async_context(measuring(self._deployment.settings, parts, self._drain))
             gc.collect()
@@ -101,7 +114,7 @@ class _Worker:
 
 
 @asynccontextmanager
-async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Parts]:
+async def _open_parts(deployment: Deployment, drain: Drain, policies: Policies) -> AsyncIterator[Parts]:
     settings = deployment.settings
     async with AsyncExitStack() as stack:
         crew = stack.enter_context(joined(deployment.name, settings.workers))
@@ -119,12 +132,13 @@ async def _open_parts(deployment: Deployment, drain: Drain) -> AsyncIterator[Par
         if not settings.read_only:
             await storage.sweep_abandoned()
         everywhere = await stack.enter_async_context(open_everywhere(settings, database, storage))
-        prober = VipsProber()
+        prober, renderer = VipsProber(), VipsRenderer()
         stack.push_async_callback(prober.aclose)
-        await prober.warm()
+        stack.push_async_callback(renderer.aclose)
+        await asyncio.gather(prober.warm(), *([renderer.warm()] if policies.need_pictures else []))
         tail = await stack.enter_async_context(tailing(PostgresFeed(database), drain))
-        observed = ObservedStorage(everywhere.storage), ObservedProber(prober)
-        yield Parts(database, storage, *observed, telemetry, crew, tail, everywhere.standing)
+        observed, looking = ObservedStorage(everywhere.storage), looking_prober(prober, renderer)
+        yield Parts(database, storage, observed, looking, renderer, telemetry, crew, tail, everywhere.standing)
 
 
 def _started_telemetry(settings: Settings, crew: Crew) -> Telemetry:
@@ -135,23 +149,38 @@ def _started_telemetry(settings: Settings, crew: Crew) -> Telemetry:
     return telemetry
 
 
+@asynccontextmanager
+async def _making_ahead(settings: Settings, parts: Parts, policies: Policies) -> AsyncIterator[MakeAhead]:
+    """What makes renditions, those that are asked for and those of eager presets; it ends before its parts do."""
+    async with aclosing(create_make_rendition(settings, parts)) as make:
+        ahead = MakeAhead(policies, PostgresDescriptors(parts.database), make)
+        running = asyncio.create_task(ahead.run())
+        try:
+            yield ahead
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+
 def _rendered_metrics(parts: Parts, accept: str) -> tuple[bytes, str]:
     return parts.telemetry.render_metrics(accept, parts.crew.ask())
 
 
-def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: Parts) -> App:
+def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: Parts, ahead: MakeAhead) -> App:
     settings, database = deployment.settings, parts.database
     authenticate = Authenticate(RememberedKeys(PostgresKeys(database)), deployment.default_workspaces)
     callers = Callers(authenticate, PostgresWorkspaces(database), settings.read_only)
+    permissions = Permissions(
+        PostgresDescriptors(database),
+        callers.reader,
+        KnownGrants(settings.descriptor_ttl.total_seconds()),
+        Signatures(settings.signing_keys),
+    )
     delivery = Delivery(
-        Permissions(
-            PostgresDescriptors(database),
-            callers.reader,
-            KnownGrants(settings.descriptor_ttl.total_seconds()),
-            Signatures(settings.signing_keys),
-        ),
+        permissions,
         parts.storage,
         problem_answer,
+        Presets(permissions, policies, ahead.make),
         AtHand(is_file=file_check(settings)),
         cross_origin=CrossOrigin(settings.cors_origins),
     )
@@ -160,7 +189,7 @@ def _assemble(deployment: Deployment, drain: Drain, policies: Policies, parts: P
         is_draining=lambda: drain.draining,
         render_metrics=lambda accept: asyncio.to_thread(_rendered_metrics, parts, accept),
     )
-    api = create_api(create_use_cases(settings, policies, callers, parts), operations)
+    api = create_api(create_use_cases(settings, policies, callers, parts, ahead), operations)
     gateway = Gateway(
         delivery,
         settled(instrument(guarded(with_head(api)), [Route(*route) for route in operations_by_route()])),

@@ -13,6 +13,7 @@ from service.adapters.postgres.integrity import PostgresIntegrity
 from service.application.collect import Collected
 from service.application.watch_lag import WatchLag
 from service.composition import Parts, create_collect
+from service.domain.policy import Policies
 from service.drain import Drain
 from service.observability import outlets
 from service.ports.collection import Collection
@@ -24,12 +25,12 @@ _LAG_INTERVAL = timedelta(seconds=10)
 
 
 @asynccontextmanager
-async def collecting(settings: Settings, parts: Parts, drain: Drain) -> AsyncIterator[None]:
+async def collecting(settings: Settings, policies: Policies, parts: Parts, drain: Drain) -> AsyncIterator[None]:
     """Collect in the background, unless nothing may be written."""
     if settings.read_only:
         yield
         return
-    collect = create_collect(settings, parts.database, parts.store, parts.storage)
+    collect = create_collect(settings, policies, parts.database, parts.store, parts.storage)
 
     async def turn() -> bool:
         collected = await collect()
@@ -76,6 +77,7 @@ def _count(collected: Collected) -> None:
     reviewed = collected.reviewed
     steps = {
         "purged": collected.purged,
+        "dropped": collected.stale,
         "released": reviewed.released.count,
         "condemned": reviewed.condemned.count,
         "abandoned": collected.abandoned.count,

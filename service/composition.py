@@ -10,33 +10,40 @@ from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
+from service.adapters.eager_refs import EagerRefs
 from service.adapters.filesystem.cached import is_at_hand, may_be_cached
 from service.adapters.filesystem.storage import FilesystemStorage
+from service.adapters.illustrating import IllustratingProber
 from service.adapters.moving import Elsewhere, MovingStorage, OtherStore
 from service.adapters.observed import ObservedProber, ObservedStorage
 from service.adapters.postgres.access import PostgresWorkspaces
 from service.adapters.postgres.adoption import PostgresAdoption
-from service.adapters.postgres.blobs import NeverMoved, PostgresBlobs
+from service.adapters.postgres.blobs import PostgresBlobs
 from service.adapters.postgres.catalogue import PostgresCatalogue
 from service.adapters.postgres.clock import PostgresClock
 from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.database import Database
+from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.holds import PostgresHolds
 from service.adapters.postgres.imports import PostgresImports
 from service.adapters.postgres.integrity import PostgresIntegrity
 from service.adapters.postgres.leftovers import PostgresLeftovers
 from service.adapters.postgres.moves import PostgresMoves
+from service.adapters.postgres.normalisations import PostgresNormalisations
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.reasons import PostgresReasons
 from service.adapters.postgres.refs import PostgresRefs
+from service.adapters.postgres.renditions import PostgresRenditions
 from service.adapters.postgres.scrubbing import PostgresScrubbing
 from service.adapters.postgres.sentinel import PostgresSentinel
 from service.adapters.postgres.snapshot import PostgresSnapshot
 from service.adapters.postgres.space import PostgresSpace
+from service.adapters.postgres.standing import NeverMoved
 from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.shared_feed import SharedFeed
 from service.adapters.vips.prober import VipsProber
+from service.adapters.vips.renderer import CORES, ENGINE, VipsRenderer
 from service.application.adopt_objects import AdoptObjects
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes
@@ -47,6 +54,7 @@ from service.application.check_store import CheckStore
 from service.application.collect import Collect
 from service.application.confirm_holding import ConfirmHolding
 from service.application.describe_blob import DescribeBlob
+from service.application.drop_stale import DropStale, current_definitions
 from service.application.explain_blob import ExplainBlob
 from service.application.find_missing import FindMissing
 from service.application.follow_events import FollowEvents
@@ -63,7 +71,10 @@ from service.application.lift_hold import LiftHold
 from service.application.list_events import ListEvents
 from service.application.list_media import ListMedia
 from service.application.list_refs import ListRefs
+from service.application.make_ahead import MakeAhead
+from service.application.make_rendition import MakeRendition
 from service.application.move_store import MoveStore, Side
+from service.application.normalise import Normalise
 from service.application.place_hold import PlaceHold
 from service.application.purge_due import PurgeDue
 from service.application.purge_media import PurgeMedia
@@ -90,6 +101,8 @@ from service.ports.feed import Tail
 from service.ports.imports import ImportLedger
 from service.ports.moves import Standing
 from service.ports.prober import Prober
+from service.ports.refs import RefLedger
+from service.ports.renderer import Renderer
 from service.ports.sources import Sources
 from service.ports.storage import Storage
 from service.router.callers import Callers
@@ -115,6 +128,7 @@ class Parts:
     store: Store
     storage: Storage
     prober: Prober
+    renderer: Renderer
     telemetry: Telemetry
     crew: Crew
     tail: Tail
@@ -182,7 +196,9 @@ def _s3_storage(settings: Settings, at: BucketLocation) -> S3Storage:
     return S3Storage(config, settings.data_dir / "spool")
 
 
-def create_collect(settings: Settings, database: Database, store: Store, storage: Storage | None = None) -> Collect:
+def create_collect(
+    settings: Settings, policies: Policies, database: Database, store: Store, storage: Storage | None = None
+) -> Collect:
     """The collector, on a store that is open; it removes bytes from `storage`, if not from there alone."""
     return Collect(
         GuardStore(PostgresSentinel(database), store),
@@ -191,8 +207,18 @@ def create_collect(settings: Settings, database: Database, store: Store, storage
         PostgresLeftovers(database),
         store,
         PurgeDue(PostgresTrash(database)),
+        _drop_stale(settings, policies, database),
         settings.quarantine,
     )
+
+
+def _drop_stale(settings: Settings, policies: Policies, database: Database) -> DropStale:
+    return DropStale(PostgresRenditions(database), current_definitions(policies, ENGINE), settings.quarantine)
+
+
+def looking_prober(prober: Prober, renderer: Renderer) -> Prober:
+    """What uploads look at bytes with: on record, and placeholders with it."""
+    return ObservedProber(IllustratingProber(prober, renderer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,21 +234,24 @@ class Repair:
 @asynccontextmanager
 async def create_repair(settings: Settings, database: Database, store: Store) -> AsyncIterator[Repair]:
     """Repair, on a store that is open; what looks at media starts when it is needed, and ends with the block."""
-    integrity, clock, prober = PostgresIntegrity(database), PostgresClock(database), VipsProber()
+    integrity, clock = PostgresIntegrity(database), PostgresClock(database)
+    prober, renderer = VipsProber(), VipsRenderer()
     guard, workspaces = GuardStore(PostgresSentinel(database), store), PostgresWorkspaces(database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
     async with open_everywhere(settings, database, store) as everywhere:
         storage = ObservedStorage(everywhere.storage)
         walk = WalkStore(integrity, storage, settings.quarantine)
+        looking = looking_prober(prober, renderer)
         try:
             yield Repair(
                 CheckStore(guard, walk, PostgresSpace(database), clock, store, lifetimes),
-                AdoptObjects(guard, walk, PostgresAdoption(database), workspaces, ObservedProber(prober), lifetimes),
+                AdoptObjects(guard, walk, PostgresAdoption(database), workspaces, looking, lifetimes),
                 Scrub(guard, PostgresScrubbing(database), integrity, storage, clock),
                 settings.orphan_retention,
             )
         finally:
             await prober.aclose()
+            await renderer.aclose()
 
 
 @asynccontextmanager
@@ -257,24 +286,41 @@ async def create_imports(
     settings: Settings, parts: tuple[Database, Store], sources: Sources, jobs: int
 ) -> AsyncIterator[Imports]:
     """Imports, `jobs` entities and sources at a time, on a store that is open; looking at media ends with the block."""
-    (database, store), prober = parts, VipsProber()
+    (database, store), prober, renderer = parts, VipsProber(), VipsRenderer()
     refs, ledger = PostgresRefs(database), PostgresImports(database)
     lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
     rules = Rules(load_policies(settings.policies), lifetimes)
-    standing, objects = StoreStanding(PostgresMoves(database), store), PostgresObjects(database)
-    blobs = PostgresBlobs(database, standing)
-    upload = UploadBlob(ObservedStorage(store), ObservedProber(prober), objects, blobs, lifetimes)
-    change, at_once = ChangeRefs(refs, rules), asyncio.Semaphore(jobs)
-    entity = ImportEntity(sources, upload, change, refs, ledger, rules, settings.max_upload_bytes, at_once)
-    try:
-        yield Imports(ledger, ImportManifest(ledger, entity, jobs), RollBackImport(ledger, change, jobs))
-    finally:
-        await prober.aclose()
+    objects, at_once = PostgresObjects(database), asyncio.Semaphore(jobs)
+    descriptors, memory = PostgresDescriptors(database), PostgresNormalisations(database)
+    async with open_everywhere(settings, database, store) as everywhere:
+        storage, blobs = ObservedStorage(everywhere.storage), PostgresBlobs(database, everywhere.standing)
+        upload = UploadBlob(storage, looking_prober(prober, renderer), objects, blobs, lifetimes)
+        change = ChangeRefs(refs, rules, Normalise(rules, refs, upload, descriptors, renderer, memory, CORES))
+        entity = ImportEntity(sources, upload, change, refs, ledger, rules, settings.max_upload_bytes, at_once)
+        try:
+            yield Imports(ledger, ImportManifest(ledger, entity, jobs), RollBackImport(ledger, change, jobs))
+        finally:
+            await prober.aclose()
+            await renderer.aclose()
 
 
-def create_use_cases(settings: Settings, policies: Policies, callers: Callers, parts: Parts) -> UseCases:
-    """Everything that handlers call."""
-    blobs, refs = PostgresBlobs(parts.database, parts.standing), PostgresRefs(parts.database)
+def _refs(database: Database, ahead: MakeAhead | None) -> RefLedger:
+    refs = PostgresRefs(database)
+    return refs if ahead is None else EagerRefs(refs, ahead.begin)
+
+
+def create_make_rendition(settings: Settings, parts: Parts) -> MakeRendition:
+    """What makes renditions; to be closed before its parts are."""
+    lifetimes = Lifetimes(settings.orphan_retention, settings.trash_retention, settings.upload_lease)
+    renditions, objects = PostgresRenditions(parts.database, parts.standing), PostgresObjects(parts.database)
+    return MakeRendition(renditions, parts.renderer, parts.storage, objects, lifetimes, settings.read_only)
+
+
+def create_use_cases(
+    settings: Settings, policies: Policies, callers: Callers, parts: Parts, ahead: MakeAhead | None = None
+) -> UseCases:
+    """Everything that handlers call; without `ahead` renditions are made when they are asked for."""
+    blobs, refs = PostgresBlobs(parts.database, parts.standing), _refs(parts.database, ahead)
     holds, workspaces = PostgresHolds(parts.database), PostgresWorkspaces(parts.database)
     feed = PostgresFeed(parts.database)
     shared_feed = SharedFeed(feed, at_once=max(settings.pool_size // 2, 1))
@@ -282,7 +328,9 @@ def create_use_cases(settings: Settings, policies: Policies, callers: Callers, p
     signer, catalogue = Signer(Signatures(settings.signing_keys)), PostgresCatalogue(parts.database)
     upload = UploadBlob(parts.storage, parts.prober, PostgresObjects(parts.database), blobs, lifetimes)
     rules = Rules(policies, lifetimes)
-    attach = AttachBlob(refs, rules)
+    descriptors, memory = PostgresDescriptors(parts.database), PostgresNormalisations(parts.database)
+    normalise = Normalise(rules, refs, upload, descriptors, parts.renderer, memory, CORES)
+    attach = AttachBlob(refs, rules, normalise)
     return UseCases(
         callers=callers,
         present=Presenter((settings.public_url or "").rstrip("/")),
@@ -300,7 +348,7 @@ def create_use_cases(settings: Settings, policies: Policies, callers: Callers, p
         list_refs=ListRefs(refs),
         reorder_role=ReorderRole(refs, rules),
         release_refs=ReleaseRefs(refs, rules),
-        change_refs=ChangeRefs(refs, rules),
+        change_refs=ChangeRefs(refs, rules, normalise),
         get_media=GetMedia(refs),
         list_media=ListMedia(catalogue),
         release_media=ReleaseMedia(refs, rules),
@@ -313,7 +361,7 @@ def create_use_cases(settings: Settings, policies: Policies, callers: Callers, p
         await_events=AwaitEvents(shared_feed, parts.tail),
         follow_events=FollowEvents(shared_feed, parts.tail),
         take_snapshot=TakeSnapshot(feed, PostgresSnapshot(parts.database)),
-        explain_blob=ExplainBlob(PostgresReasons(parts.database)),
+        explain_blob=ExplainBlob(PostgresReasons(parts.database), _drop_stale(settings, policies, parts.database).ends),
         place_hold=PlaceHold(holds),
         lift_hold=LiftHold(holds),
         get_hold=GetHold(holds),

@@ -43,8 +43,8 @@ def _collection() -> list[Panel]:
         ),
         lines(
             "What was collected",
-            "Items by step: purged from the trash, released with their lease, condemned, abandoned uploads, deleted "
-            "from the store.",
+            "Items by step: purged from the trash, renditions dropped that no preset makes any more, released with "
+            "their lease, condemned, abandoned uploads, deleted from the store.",
             PER_SECOND,
             Query(summed("media_gc_collected_total", METRICS, by="step"), "{{step}}"),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.application.changes import Rules
+from service.application.normalise import Normalise
 from service.domain.decision import Attach
 from service.observability import observed
 from service.ports.idempotency import Claim, Replay
@@ -17,12 +18,17 @@ class AttachBlob:
 
     refs: RefLedger
     rules: Rules
+    normalise: Normalise
 
     @observed("ref.attach", layer="usecase")
     async def __call__(self, command: Attach, claim: Claim[RefOutcome] | None = None) -> RefOutcome | Replay:
         """The outcome, durable on return.
 
-        Raises the `Rejected` of the decision, `VersionConflict`, `PreconditionRequired`, and what the ledger raises.
+        A picture is made to comply with its policy first. Raises the `Rejected` of the decision, `VersionConflict`,
+        `PreconditionRequired`, and what the ledger, the renderer and an upload raise.
         """
-        change = self.rules.change(command)
+        prepared = await self.normalise.attach(command, claim)
+        if isinstance(prepared, Replay):
+            return prepared
+        change = self.rules.change(prepared)
         return await self.refs.change(change.question, change.judge, claim)

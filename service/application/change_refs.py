@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.application.changes import Command, Rules
+from service.application.normalise import Normalise
 from service.observability import observed
 from service.ports.idempotency import Claim, Replay
 from service.ports.refs import BatchOutcome, RefLedger
@@ -17,6 +18,7 @@ class ChangeRefs:
 
     refs: RefLedger
     rules: Rules
+    normalise: Normalise
 
     @observed("ref.batch", layer="usecase")
     async def __call__(
@@ -26,4 +28,7 @@ class ChangeRefs:
 
         Raises what the first of them that fails raises, with its `index`; then none has happened.
         """
-        return await self.refs.change_all(workspace, [self.rules.change(command) for command in commands], claim)
+        ready = await self.normalise.batch(workspace, commands, claim)
+        if isinstance(ready, Replay):
+            return ready
+        return await self.refs.change_all(workspace, [self.rules.change(command) for command in ready], claim)

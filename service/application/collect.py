@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 
+from service.application.drop_stale import DropStale
 from service.application.guard_store import GuardStore
 from service.application.purge_due import PurgeDue
-from service.domain.collection import BlobReview, judge_blob, judge_holding
+from service.domain.collection import BlobReview, BlobVerdict, judge_blob, judge_holding
 from service.domain.errors import RefkeepError, StorageUnavailable
 from service.observability import observed
-from service.ports.collection import Amount, Collection, Condemned, Leftovers, Reviewed, Staging
+from service.ports.collection import Amount, Collection, Condemned, Leftovers, Plan, Reviewed, Staging
 from service.ports.storage import Storage
 
 BATCH = 200
@@ -33,17 +34,26 @@ class Collected:
     deleted: Amount
     swept: int
     purged: int
+    stale: int
     more: bool
 
     @property
     def steps(self) -> int:
         """How many things were settled."""
-        return self.purged + self.reviewed.seen - self.reviewed.busy + self.abandoned.count + self.deleted.count
+        return (
+            self.purged
+            + self.stale
+            + self.reviewed.seen
+            - self.reviewed.busy
+            + self.abandoned.count
+            + self.deleted.count
+        )
 
 
 def _told(collected: Collected) -> dict[str, int]:
     return {
         "purged": collected.purged,
+        "stale": collected.stale,
         "released": collected.reviewed.released.count,
         "condemned": collected.reviewed.condemned.count,
         "abandoned": collected.abandoned.count,
@@ -62,6 +72,7 @@ class Collect:
     leftovers: Leftovers
     staging: Staging
     purge_due: PurgeDue
+    drop_stale: DropStale
     quarantine: timedelta
     clock: Callable[[], float] = monotonic
 
@@ -69,13 +80,14 @@ class Collect:
     async def __call__(self) -> Collected:
         """Raises `WrongStore`, `BehindFence` before anything is collected; `Unavailable`, `StorageUnavailable`.
 
-        After a restore, refs in the trash and holdings past their lease stay until the rest is over.
+        After a restore, refs in the trash, holdings past their lease and stale renditions stay until the rest is over.
 
         What was begun when it fails is done again by a later round, here or elsewhere.
         """
         swept = await self.staging.sweep_abandoned() + await self.leftovers.sweep_rows(ANSWERS_KEPT, BATCH)
         rests = (await self.guard()).rests
         purged = 0 if rests else await self.purge_due(BATCH)
+        stale = 0 if rests else await self.drop_stale(BATCH)
         reviewed = Reviewed() if rests else await self.collection.review(BATCH, judge_holding, self._judge_blob)
         abandoned = await self.collection.condemn_abandoned(BATCH)
         until = self.clock() + CLAIM.total_seconds() * _OF_CLAIM
@@ -83,10 +95,14 @@ class Collect:
         if claimed:
             await self.guard.advance()
         deleted = await self._delete(claimed, until)
-        most = max(purged, reviewed.seen - reviewed.busy, abandoned.count, len(claimed))
-        return Collected(reviewed, abandoned, deleted, swept, purged, more=most >= BATCH)
+        most = max(purged, stale, reviewed.seen - reviewed.busy, abandoned.count, len(claimed))
+        return Collected(reviewed, abandoned, deleted, swept, purged, stale, more=most >= BATCH)
 
-    def _judge_blob(self, review: BlobReview) -> datetime | None:
+    async def plan(self) -> Plan:
+        """What rounds would do now, were they alone; nothing is changed. Raises `Unavailable`."""
+        return await self.collection.plan(self.drop_stale.current, self.drop_stale.min_age)
+
+    def _judge_blob(self, review: BlobReview) -> BlobVerdict:
         return judge_blob(review, self.quarantine)
 
     async def _delete(self, claimed: Sequence[Condemned], until: float) -> Amount:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from service.domain.blob import Sha256
 from service.domain.errors import NotFound
 from service.observability import observed
-from service.ports.reasons import BlobReasons, Reasons
+from service.ports.reasons import BlobReasons, Reason, Reasons
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainBlob:
-    """Every reason, of one workspace or of all."""
+    """Every reason, of one workspace or of all; `ends` says when a rendition may go."""
 
     reasons: Reasons
+    ends: Callable[[str, datetime], datetime | None]
 
     @observed("blob.why", layer="usecase")
     async def __call__(self, sha256: Sha256, workspace: str | None) -> BlobReasons:
@@ -22,4 +25,9 @@ class ExplainBlob:
         found = await self.reasons.of_blob(sha256, workspace)
         if found is None:
             raise NotFound("This workspace holds no such blob.")
-        return found
+        return replace(found, reasons=tuple(self._dated(reason) for reason in found.reasons))
+
+    def _dated(self, reason: Reason) -> Reason:
+        if reason.definition is None:
+            return reason
+        return replace(reason, until=self.ends(reason.definition, reason.since))

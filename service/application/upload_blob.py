@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 from service.application.lifetimes import Lifetimes
+from service.application.put_object import PutObject
 from service.application.staging import Staged, stage
 from service.domain.blob import UNRECOGNISED, MediaInfo, Sha256
-from service.domain.errors import DigestMismatch, MediaTypeMismatch, QuotaExceeded, RefkeepError, TooLarge
+from service.domain.errors import DigestMismatch, MediaTypeMismatch, QuotaExceeded, TooLarge
 from service.domain.event import Actor, HoldingEvent
 from service.domain.holding_decision import HoldingState, decide_arrival
 from service.observability import observed
-from service.ports.blobs import BlobLedger, BlobOutcome
+from service.ports.blobs import BlobLedger, BlobOutcome, Published
 from service.ports.idempotency import Claim, Replay
 from service.ports.objects import ObjectLedger, Reservation
 from service.ports.prober import Prober
@@ -23,7 +24,6 @@ from service.ports.storage import Storage
 _CLAIMS_CHECKED = ("image", "video", "audio")
 _WORTH_ASKING = 1024 * 1024
 """Bytes from which on a look at the quota costs less than taking in what cannot be kept."""
-_UNDO_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Upload:
 
     `sha256` is the name or digest it gave, None to have the server name the bytes; `media_type` its claim about them;
     `max_bytes` the most that may come, `declared` how many it says will; `keyed` when the whole request, of which this
-    is a part, may have been carried out before.
+    is a part, may have been carried out before, or other bytes may be kept in the place of these.
     """
 
     workspace: str
@@ -47,11 +47,12 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Bytes that arrived whole, before anything is kept."""
+    """Bytes that arrived whole in the local file `path`, before anything is kept."""
 
     sha256: Sha256
     size: int
     media: MediaInfo
+    path: Path
 
 
 Admit = Callable[[Received], Awaitable[Replay | None]]
@@ -71,8 +72,11 @@ class UploadBlob:
     objects: ObjectLedger
     blobs: BlobLedger
     lifetimes: Lifetimes
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False, compare=False)
-    """What is being undone without a caller; the event loop alone would forget it."""
+    _put: PutObject = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """What it puts bytes into the store with is made of the same parts."""
+        object.__setattr__(self, "_put", PutObject(self.storage, self.objects, self.lifetimes))
 
     @observed("media.file.upload", layer="usecase", facts=_size)
     async def __call__(
@@ -93,7 +97,7 @@ class UploadBlob:
                 raise DigestMismatch(str(upload.sha256), staged.sha256)
             media = await self.prober.probe(staged.object.path)
             self._check_claim(upload.media_type, media.media_type)
-            received = Received(staged.sha256, staged.size, media)
+            received = Received(staged.sha256, staged.size, media, staged.object.path)
             if admit is not None and (replay := await admit(received)) is not None:
                 return replay
             return await self._keep(upload, staged, media, None if claim is None else claim.about(staged.sha256))
@@ -127,45 +131,11 @@ class UploadBlob:
             return outcome
         if claim is None:
             await self._require_room(upload.workspace, staged.sha256, staged.size)
-        reservation = await self.objects.reserve(staged.sha256, staged.size, self.lifetimes.upload)
-        stored = False
-        try:
-            await staged.object.commit(reservation.key)
-            stored = True
-            published = await self.blobs.publish(upload.workspace, reservation, media, judge, claim)
-        except BaseException:
-            await self._begin_undoing(self._abandon(reservation, stored=stored))
-            raise
-        if not published.object_used:
-            await self._remove(reservation)
-        return published.outcome
 
-    async def _begin_undoing(self, undoing: Coroutine[Any, Any, None]) -> None:
-        """Wait for it as long as a caller may be kept waiting: what has just failed may take its time to fail again."""
-        task = asyncio.create_task(undoing)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        await asyncio.wait({task}, timeout=_UNDO_SECONDS)
+        async def publish(reservation: Reservation) -> Published:
+            return await self.blobs.publish(upload.workspace, reservation, media, judge, claim)
 
-    async def _abandon(self, reservation: Reservation, *, stored: bool) -> None:
-        """Undo as far as the ledger and the store answer; a sweep past the lease removes what is left.
-
-        A publication whose answer was lost may have made the object live: then it stays. Where the put itself failed,
-        it may still land later: then the row stays for the sweep.
-        """
-        try:
-            if await self.objects.condemn(reservation):
-                await self._remove(reservation, forget=stored)
-        except RefkeepError:
-            return
-
-    async def _remove(self, reservation: Reservation, *, forget: bool = True) -> None:
-        try:
-            await self.storage.delete(reservation.key)
-            if forget:
-                await self.objects.forget(reservation)
-        except RefkeepError:
-            return
+        return (await self._put(staged, publish)).outcome
 
 
 def is_lie(claimed: str, found: str) -> bool:

@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _STEPS = {
     "purge": "refs whose time in the trash is over",
+    "drop": "renditions whose preset was changed or is gone",
     "release": "holdings past their lease that no ref uses",
     "condemn": "blobs that no workspace holds any more",
     "delete": "objects past their quarantine, and of uploads that never ended",
@@ -58,7 +59,7 @@ def gc() -> None:
 @plain_errors
 def show_plan(as_json: bool) -> None:
     """What a run would do now, with counts and bytes; nothing is changed."""
-    _print_plan(_run(lambda desk: desk.collection.plan()), as_json=as_json)
+    _print_plan(_run(lambda desk: desk.collect.plan()), as_json=as_json)
 
 
 @gc.command("status", examples=("refkeep gc status", "refkeep gc status --json | jq -r .store"))
@@ -67,11 +68,10 @@ def show_plan(as_json: bool) -> None:
 def show_status(as_json: bool) -> None:
     """What is due and not done, and whether the store is the right one; nothing is changed."""
 
-    async def look(desk: _Desk) -> tuple[str | None, Backlog]:
-        return await _doubt(desk), await desk.collection.backlog()
+    async def look(desk: _Desk) -> tuple[str | None, Backlog, int]:
+        return await _doubt(desk), await desk.collection.backlog(), await desk.collect.drop_stale.due()
 
-    doubt, backlog = _run(look)
-    document = _status_document(doubt, backlog)
+    document = _status_document(*_run(look))
     if as_json:
         print_json(document)
     else:
@@ -97,14 +97,14 @@ def show_status(as_json: bool) -> None:
 def run(dry_run: bool, max_delete_percent: float, as_json: bool) -> None:
     """Collect what is due until nothing is left; safe beside the service and beside other runs."""
     if dry_run:
-        _print_plan(_run(lambda desk: desk.collection.plan()), as_json=as_json)
+        _print_plan(_run(lambda desk: desk.collect.plan()), as_json=as_json)
         return
     refuse_read_only()
     _print_run(_run(lambda desk: _collect_all(desk, max_delete_percent)), as_json=as_json)
 
 
 async def _collect_all(desk: _Desk, max_delete_percent: float) -> list[Collected]:
-    plan = await desk.collection.plan()
+    plan = await desk.collect.plan()
     if plan.percent > max_delete_percent:
         click.echo(
             f"Nothing was done: {plan.percent:.1f} % of all objects would be condemned or deleted, "
@@ -113,7 +113,7 @@ async def _collect_all(desk: _Desk, max_delete_percent: float) -> list[Collected
         )
         raise SystemExit(Exit.REFUSED)
     rounds: list[Collected] = []
-    total = plan.release.count + plan.condemn.count + plan.delete.count
+    total = plan.drop.count + plan.release.count + plan.condemn.count + plan.delete.count
     with progress("Collecting", total, "items") as tell:
         while not rounds or rounds[-1].more:
             rounds.append(await desk.collect())
@@ -123,7 +123,12 @@ async def _collect_all(desk: _Desk, max_delete_percent: float) -> list[Collected
 
 
 def _done(collected: Collected) -> int:
-    return collected.reviewed.released.count + collected.reviewed.condemned.count + collected.deleted.count
+    return (
+        collected.stale
+        + collected.reviewed.released.count
+        + collected.reviewed.condemned.count
+        + collected.deleted.count
+    )
 
 
 async def _doubt(desk: _Desk) -> str | None:
@@ -154,13 +159,15 @@ async def _open_desk(url: str) -> AsyncIterator[_Desk]:
     from service.adapters.postgres.collection import PostgresCollection
     from service.adapters.postgres.opening import open_database
     from service.composition import create_collect, create_storage, open_everywhere
+    from service.schemas.policy_file import load_policies
 
     settings = settings_of_environment()
+    policies = load_policies(settings.policies)
     database, store = await open_database({"dsn": url}, 2), create_storage(settings)
     try:
         await store.aopen()
         async with open_everywhere(settings, database, store) as everywhere:
-            collect = create_collect(settings, database, store, ObservedStorage(everywhere.storage))
+            collect = create_collect(settings, policies, database, store, ObservedStorage(everywhere.storage))
             yield _Desk(collect, PostgresCollection(database))
     finally:
         await store.aclose()
@@ -186,22 +193,24 @@ def _print_run(rounds: list[Collected], *, as_json: bool) -> None:
         "abandoned": sum((each.abandoned for each in rounds), Amount()),
         "deleted": sum((each.deleted for each in rounds), Amount()),
     }
-    busy, purged = rounds[-1].reviewed.busy, sum(each.purged for each in rounds)
+    busy = rounds[-1].reviewed.busy
+    counts = {"purged": sum(each.purged for each in rounds), "dropped": sum(each.stale for each in rounds)}
     if as_json:
         documents = {name: {"count": amount.count, "bytes": amount.bytes} for name, amount in done.items()}
-        print_json({"purged": purged, **documents, "busy": busy, "rounds": len(rounds)})
+        print_json({**counts, **documents, "busy": busy, "rounds": len(rounds)})
         return
     rows = [[name, each.count, amount_of_bytes(each.bytes)] for name, each in done.items()]
-    print_table(["what", "count", "bytes"], [["purged", purged, ""], *rows])
+    print_table(["what", "count", "bytes"], [*([name, count, ""] for name, count in counts.items()), *rows])
     if busy:
         click.echo(f"{busy} left for later: others work on them.", err=True)
 
 
-def _status_document(doubt: str | None, backlog: Backlog) -> dict[str, str | int | None]:
+def _status_document(doubt: str | None, backlog: Backlog, stale: int) -> dict[str, str | int | None]:
     from service.schemas.events import rfc3339
 
     return {
         "store": doubt or "right",
+        "stale": stale,
         "reviews": backlog.reviews,
         "uploads": backlog.uploads,
         "condemned": backlog.condemned,

@@ -29,7 +29,7 @@ def list_policies(as_json: bool) -> None:
 
     settings = settings_of_environment()
     loaded = load_policies(settings.policies)
-    documents = [policy_document(policy, settings.max_upload_bytes) for policy in loaded.items]
+    documents = [policy_document(loaded, policy, settings.max_upload_bytes) for policy in loaded.items]
     if as_json:
         print_json(documents)
         return
@@ -51,3 +51,38 @@ def check_policies(file: Path, as_json: bool) -> None:
         print_json({"file": str(file), "policies": list(loaded.known())})
         return
     click.echo(f"{file}: {len(loaded.items)} policies: {', '.join(loaded.known())}")
+
+
+@policies.command(
+    examples=(
+        "refkeep policies preview photo.jpg",
+        "refkeep policies preview photo.jpg --policies policies.toml --out previews",
+    )
+)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Folder to write into.")
+@click.option(
+    "--policies", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Another policy file."
+)
+@json_option
+@plain_errors
+def preview(file: Path, out: Path, source: Path | None, as_json: bool) -> None:
+    """Write what each preset makes of a picture or film: FILE's name with .preview.html and .preview.png."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from service.commands.preview import write_preview
+    from service.schemas.policy_file import load_policies
+
+    loaded = load_policies(source or settings_of_environment().policies)
+    if not loaded.presets:
+        raise click.ClickException("There are no presets: add tables [presets.name] to the policy file.")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("rendering")
+        page, sheet = write_preview(
+            file, loaded, out, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    if as_json:
+        print_json({"page": str(page), "sheet": str(sheet)})
+        return
+    click.echo(f"{page}\n{sheet}")

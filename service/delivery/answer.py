@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from service.delivery.asgi import Headers, Scope, request_headers
 from service.delivery.ranges import ByteRange
-from service.delivery.routes import Route
+from service.delivery.routes import PresetRoute, Route
 from service.ports.storage import ByteStream
 
 _PATH = "/%:@!$&'()*+,;=-._~"
@@ -46,6 +46,12 @@ class Request:
     def path(self) -> str:
         """The path as it was sent, fit for a problem document."""
         return quote(self.sent_path, safe=_PATH)
+
+    @property
+    def signed_path(self) -> str:
+        """The path that the address was signed with: that of the file, for its renditions as well."""
+        path = self.sent_path.decode("latin-1")
+        return path.rpartition("/")[0] if isinstance(self.route, PresetRoute) else path
 
 
 @dataclass(frozen=True, slots=True)

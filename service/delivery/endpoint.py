@@ -1,4 +1,4 @@
-"""The ASGI function for bytes: GET and HEAD of blobs and of refs' files, in front of the framework."""
+"""The ASGI function for bytes: GET and HEAD of blobs, of refs' files, and of renditions, in front of the framework."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import perf_counter
 from uuid import UUID
 
 from service.delivery import headers as lines
-from service.delivery.access import Grant, Refusal, Reuse
+from service.delivery.access import ALIKE, Grant, Refusal, Reuse
 from service.delivery.answer import Answer, Request
 from service.delivery.asgi import Headers, Receive, Scope, Send
 from service.delivery.bodies import SMALL
@@ -17,17 +17,17 @@ from service.delivery.headers import EVERYWHERE, CrossOrigin
 from service.delivery.known import Asker, Known
 from service.delivery.multipart import Layout, open_parts, open_range, open_whole, read_all
 from service.delivery.permissions import Permissions
+from service.delivery.presets import Presets
 from service.delivery.ranges import ByteRange, select
-from service.delivery.routes import Route, match
+from service.delivery.routes import PresetRoute, Route, match
 from service.delivery.routine import AtHand, Routine, is_ordinary, routine_of
 from service.delivery.sender import STALL_SECONDS, Sender, Sent
-from service.domain.errors import BytesCorrupt, ObjectMissing, RefkeepError
-from service.domain.health import Health
+from service.domain.errors import ObjectMissing, RefkeepError
 from service.observability import DOWNLOAD, RequestObservation, observe_request
 from service.ports.storage import ByteStream, Storage
 
-Problem = Callable[[str, str, str], tuple[int, Headers, bytes]]
-"""(code, detail, instance) → status, headers and body of an RFC 9457 document."""
+Problem = Callable[[str, str, str, dict[str, object]], tuple[int, Headers, bytes]]
+"""(code, detail, instance, members) → status, headers and body of an RFC 9457 document."""
 
 _REFUSALS = {
     Refusal.NOT_FOUND: ("not-found", "Nothing is here, or nothing that this caller may know of."),
@@ -48,6 +48,7 @@ class Delivery:
     permissions: Permissions
     storage: Storage
     problem: Problem
+    presets: Presets
     at_hand: AtHand = field(default_factory=AtHand)
     cross_origin: CrossOrigin = EVERYWHERE
     stall_seconds: float = STALL_SECONDS
@@ -70,14 +71,14 @@ class Delivery:
             _record(observation, request, answer, sent)
 
     def _routine(self, route: Route) -> Routine | None:
-        known = None if route.name is None else self.permissions.grants.get((route.name, Asker.ANYONE))
+        known = None if route.what is None else self.permissions.grants.get((route.what, Asker.ANYONE))
         return None if known is None else known.routine
 
     async def _answer(self, request: Request) -> Answer:
         try:
             return await self._judge(request)
         except RefkeepError as error:
-            return replace(self._refuse(request, error.code, str(error)), fault=error)
+            return replace(self._refuse(request, error.code, str(error), members=error.members()), fault=error)
         except Exception as error:  # noqa: BLE001 - whatever broke: the caller gets a problem, telemetry the exception
             return replace(self._refuse(request, "internal", "Something broke here; it was recorded."), fault=error)
 
@@ -96,10 +97,15 @@ class Delivery:
             return await self._serve(request, anew=True)
 
     async def _serve(self, request: Request, *, anew: bool) -> Answer:
-        found = await self.permissions.judge(request, anew=anew)
+        found = await self._judge_bytes(request, anew=anew)
         if isinstance(found, Refusal):
             return self._refuse(request, *_REFUSALS[found])
         return await self._represent(request, found)
+
+    async def _judge_bytes(self, request: Request, *, anew: bool) -> Known | Refusal:
+        if isinstance(request.route, PresetRoute):
+            return await self.presets.judge(request, request.route, anew=anew)
+        return await self.permissions.judge(request, anew=anew)
 
     async def _represent(self, request: Request, known: Known) -> Answer:
         grant = known.grant
@@ -109,7 +115,7 @@ class Delivery:
             return self._refuse(request, "precondition-failed", "The bytes here are others than the request expects.")
         if outcome is Outcome.NOT_MODIFIED:
             return Answer(304, self._complete(request, grant, lines.caching(grant)))
-        _require_health(grant)
+        grant.content.check_health()
         if request.method == "HEAD":
             return Answer(200, self._complete(request, grant, known.headers))
         counts = range_applies(request.headers.get("if-range"), current)
@@ -125,7 +131,8 @@ class Delivery:
     # Bodies are opened before the answer begins: here a missing object or a silent store can still be told from it.
 
     async def _open_whole(self, request: Request, known: Known) -> Answer:
-        content, started = known.grant.content, perf_counter()
+        grant, started = known.grant, perf_counter()
+        content = grant.content
         body: bytes | ByteStream | None = self.at_hand.bodies.get(content.storage_key)
         cache_hit = body is not None
         if body is None:
@@ -135,9 +142,10 @@ class Delivery:
                 self.at_hand.bodies.add(content.storage_key, body)
         request.timing.storage = perf_counter() - started
         file = None if isinstance(body, bytes) else body.path
-        if known.routine is None and known.grant.reuse is Reuse.IMMUTABLE and (cache_hit or file is not None):
-            known.routine = routine_of(content, [*known.headers, *self.cross_origin.headers(origin=None)], file)
-        return Answer(200, self._complete(request, known.grant, known.headers), body, cache_hit=cache_hit)
+        if known.routine is None and grant.reuse in ALIKE and (cache_hit or file is not None):
+            headers = lines.beside(known.headers, self.cross_origin.headers(origin=None))
+            known.routine = routine_of(content, headers, file, request.route.template, _named(request.route))
+        return Answer(200, self._complete(request, grant, known.headers), body, cache_hit=cache_hit)
 
     async def _open_ranges(self, request: Request, grant: Grant, ranges: tuple[ByteRange, ...]) -> Answer:
         content, started = grant.content, perf_counter()
@@ -152,38 +160,35 @@ class Delivery:
         return Answer(206, self._complete(request, grant, headers), body, ranges)
 
     def _complete(self, request: Request, grant: Grant, headers: Headers) -> Headers:
-        """Add what depends on the request; a cache would replay timings and ids of an immutable answer to everyone."""
-        shared = [*headers, *self.cross_origin.headers(request.headers.get("origin"))]
+        """Add what depends on the request; a cache would replay timings and ids of an answer for everybody."""
+        shared = lines.beside(headers, self.cross_origin.headers(request.headers.get("origin")))
         if grant.reuse is Reuse.SIGNED:
             shared.append(lines.signed(self.permissions.seconds_left(request)))
-        if grant.reuse is Reuse.IMMUTABLE:
+        if grant.reuse in ALIKE:
             return shared
         timing = request.timing
         total = perf_counter() - timing.started
         return [*shared, lines.server_timing(timing.db, timing.storage, total), _request_id(request)]
 
-    def _refuse(self, request: Request, code: str, detail: str, facts: Headers | None = None) -> Answer:
-        status, own, body = self.problem(code, detail, request.path)
+    def _refuse(
+        self,
+        request: Request,
+        code: str,
+        detail: str,
+        facts: Headers | None = None,
+        members: dict[str, object] | None = None,
+    ) -> Answer:
+        status, own, body = self.problem(code, detail, request.path, members or {})
         origin = self.cross_origin.headers(request.headers.get("origin"))
         headers = [*lines.refusing(own), *(facts or []), *origin, _request_id(request)]
         return Answer(status, headers, b"" if request.method == "HEAD" else body)
-
-
-def _require_health(grant: Grant) -> None:
-    """Raise `ObjectMissing` or `BytesCorrupt` for marked bytes; the store is not asked."""
-    if grant.content.health is Health.MISSING:
-        raise ObjectMissing(grant.content.storage_key)
-    if grant.content.health is Health.CORRUPT:
-        raise BytesCorrupt
 
 
 def _record(observation: RequestObservation, request: Request, answer: Answer, sent: Sent) -> None:
     """Put on record what was asked for and what became of it; a response that broke off tells of that alone."""
     if (failure := sent.failure or answer.fault) is not None:
         observation.note_failure(failure)
-    name = request.route.name
-    if name is not None:
-        observation.note(**{"media_id" if isinstance(name, UUID) else "sha256": str(name)})
+    observation.note(**_named(request.route))
     if answer.status in {200, 206} and request.method == "GET":
         observation.note(cache_hit=answer.cache_hit)
     if answer.ranges:
@@ -191,6 +196,14 @@ def _record(observation: RequestObservation, request: Request, answer: Answer, s
     if sent.failure is None:  # of what broke off, nobody knows how much arrived
         observation.note(response_bytes=sent.size)
     observation.complete(answer.status)
+
+
+def _named(route: Route) -> dict[str, str]:
+    """What was asked for, as telemetry names it; nothing for names that are none."""
+    if route.name is None:
+        return {}
+    named = {"media_id" if isinstance(route.name, UUID) else "sha256": str(route.name)}
+    return named | ({"preset": route.preset} if isinstance(route, PresetRoute) and route.preset else {})
 
 
 def _request_id(request: Request) -> tuple[bytes, bytes]:

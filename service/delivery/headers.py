@@ -5,6 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
 
 from service.delivery.access import Grant, Reuse
 from service.delivery.asgi import Headers
@@ -15,6 +17,7 @@ from service.delivery.ranges import ByteRange
 
 _KEPT: dict[Reuse, Headers] = {
     Reuse.IMMUTABLE: [(b"cache-control", b"public, max-age=31536000, immutable, no-transform")],
+    Reuse.SHARED: [(b"cache-control", b"public, max-age=300, no-transform")],
     Reuse.BRIEF: [(b"cache-control", b"max-age=300, no-transform")],
     Reuse.SIGNED: [],  # depends on the time: see `signed`
     Reuse.NEVER: [(b"cache-control", b"private, no-store")],
@@ -68,14 +71,17 @@ EVERYWHERE = CrossOrigin()
 
 
 def validators(grant: Grant) -> Validators:
-    """Say what the bytes are recognised by; a blob's age is another workspace's secret, a ref's creation is not."""
-    return Validators(f'"{grant.content.sha256}"', grant.media.created_at if grant.media else None)
+    """Say what the bytes are recognised by; a blob's age is another workspace's secret, a ref's creation is not.
+
+    Renditions have no date at all: what the preset says may have changed since the ref was made.
+    """
+    return Validators(f'"{grant.content.sha256}"', _created_at(grant))
 
 
 def caching(grant: Grant) -> Headers:
     """Return what 200, 206 and 304 share: how the answer may be kept, found again and purged (RFC 9110 §15.4.5)."""
     sha256 = grant.content.sha256
-    tags = [f"blob-{sha256}", *([f"ref-{grant.media.ref_id}"] if grant.media else [])]
+    tags = _tags(grant)
     headers = [
         (b"etag", f'"{sha256}"'.encode()),
         *_KEPT[grant.reuse],
@@ -84,9 +90,19 @@ def caching(grant: Grant) -> Headers:
         *_GUARDS,
         _OWN if grant.reuse is Reuse.NEVER else _SHARED,
     ]
-    if grant.media:
-        headers.append((b"content-location", f"/blobs/{sha256}".encode()))
+    if (location := _location(grant)) is not None:
+        headers.append((b"content-location", location.encode()))
+    if grant.variant is not None and grant.variant.negotiated:
+        headers.append((b"vary", b"Accept"))
     return headers
+
+
+def beside(headers: Headers, more: Headers) -> Headers:
+    """Both, with one line of Vary where either has one."""
+    varies = [value for name, value in (*headers, *more) if name == b"vary"]
+    if len(varies) < 2:
+        return [*headers, *more]
+    return [*(line for line in (*headers, *more) if line[0] != b"vary"), (b"vary", b", ".join(varies))]
 
 
 def whole(grant: Grant) -> Headers:
@@ -133,16 +149,43 @@ def server_timing(db_seconds: float, storage_seconds: float, total_seconds: floa
 
 def _describing(grant: Grant) -> Headers:
     digest = b64encode(bytes.fromhex(grant.content.sha256))
-    filename = (grant.media.filename if grant.media else None) or _fallback_name(grant)
+    filename = _given_name(grant) or _fallback_name(grant)
     headers = [
         *caching(grant),
         (b"accept-ranges", b"bytes"),
         (b"repr-digest", b"sha-256=:" + digest + b":"),
         (b"content-disposition", content_disposition(grant.content.media_type, filename).encode("ascii")),
     ]
-    if grant.media:
-        headers.append((b"last-modified", format_http_date(grant.media.created_at).encode()))
+    if (created_at := _created_at(grant)) is not None:
+        headers.append((b"last-modified", format_http_date(created_at).encode()))
     return headers
+
+
+def _created_at(grant: Grant) -> datetime | None:
+    return grant.media.created_at if grant.media and grant.variant is None else None
+
+
+def _tags(grant: Grant) -> list[str]:
+    """What caches purge by: the bytes that are sent, what they were made of, by what, and the ref."""
+    variant = grant.variant
+    made_of = [] if variant is None else [f"blob-{variant.parent}", f"preset-{variant.preset}"]
+    own = [f"ref-{grant.media.ref_id}"] if grant.media else []
+    return list(dict.fromkeys([f"blob-{grant.content.sha256}", *made_of, *own]))
+
+
+def _location(grant: Grant) -> str | None:
+    """Where the same bytes are by their exact name, unless they were asked for by it."""
+    if grant.variant is not None:
+        return grant.variant.path if grant.media or grant.variant.negotiated else None
+    return f"/blobs/{grant.content.sha256}" if grant.media else None
+
+
+def _given_name(grant: Grant) -> str | None:
+    """The ref's, with the extension of what is sent."""
+    name = grant.media.filename if grant.media else None
+    if name is None or grant.variant is None:
+        return name
+    return f"{PurePosixPath(name).stem}.{grant.variant.format.extension}"
 
 
 def _fallback_name(grant: Grant) -> str | None:

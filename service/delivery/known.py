@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from time import monotonic
-from uuid import UUID
 
 from service.delivery.access import Grant
 from service.delivery.asgi import Headers
+from service.delivery.routes import What
 from service.delivery.routine import Routine
-from service.domain.blob import Sha256
 from service.domain.health import Health
 
 
@@ -23,8 +22,8 @@ class Asker(Enum):
     SIGNED = auto()
 
 
-Asked = tuple[Sha256 | UUID, str | Asker]
-"""A blob by its hash or a ref by its id, and who asks: a workspace by its slug, or nobody in particular."""
+Asked = tuple[What, str | Asker]
+"""What is asked for, and who asks: a workspace by its slug, or nobody in particular."""
 
 
 @dataclass(slots=True)
@@ -37,6 +36,7 @@ class Known:
     grant: Grant
     headers: Headers
     until: float
+    asker: str | Asker
     routine: Routine | None = None
 
 
@@ -61,8 +61,14 @@ class KnownGrants:
 
     def add(self, asked: Asked, grant: Grant, headers: Headers, since: float) -> Known:
         """Remember a grant whose facts were asked for at `since`; bytes that wait to be healed are not remembered."""
-        known = Known(grant, headers, since + self._ttl)
-        if grant.content.health is not Health.OK:
+        return self._keep(asked, Known(grant, headers, since + self._ttl, asked[1]))
+
+    def add_variant(self, what: What, parent: Known, grant: Grant, headers: Headers) -> Known:
+        """Remember a rendition for as long as what its parent grants is remembered."""
+        return self._keep((what, parent.asker), Known(grant, headers, parent.until, parent.asker))
+
+    def _keep(self, asked: Asked, known: Known) -> Known:
+        if known.grant.content.health is not Health.OK:
             return known
         self._known[asked] = known
         self._known.move_to_end(asked)

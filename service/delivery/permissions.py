@@ -11,7 +11,7 @@ from service.delivery.access import Grant, Refusal, judge_blob, judge_media, jud
 from service.delivery.answer import Request
 from service.delivery.headers import whole
 from service.delivery.known import Asker, Known, KnownGrants
-from service.domain.blob import Sha256
+from service.delivery.routes import Name
 from service.domain.signature import Signatures
 from service.ports.descriptors import Descriptors
 
@@ -57,17 +57,17 @@ class Permissions:
     def seconds_left(self, request: Request) -> float:
         """How long the signed address of the request holds; 0 where it does not."""
         now = self.clock()
-        expiry = self.signatures.expiry(request.sent_path.decode("latin-1"), request.query, now)
+        expiry = self.signatures.expiry(request.signed_path, request.query, now)
         return 0 if expiry is None else expiry - now
 
-    async def _look_up(self, name: Sha256 | UUID, asker: str | Asker) -> Known | Refusal:
+    async def _look_up(self, name: Name, asker: str | Asker) -> Known | Refusal:
         since = self.grants.now()
         verdict = await self._ask(name, asker)
         if isinstance(verdict, Refusal):
             return verdict
         return self.grants.add((name, asker), verdict, whole(verdict), since)
 
-    async def _ask(self, name: Sha256 | UUID, asker: str | Asker) -> Grant | Refusal:
+    async def _ask(self, name: Name, asker: str | Asker) -> Grant | Refusal:
         workspace = None if isinstance(asker, Asker) else asker
         if not isinstance(name, UUID):
             # Only files of refs are signed: what is signed must end with a release.

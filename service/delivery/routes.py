@@ -1,4 +1,4 @@
-"""Which requests are delivery's: the paths of bytes, whatever their method, but for the writes to a blob."""
+"""Which requests are delivery's: paths of bytes and renditions, whatever their method, but for the writes to a blob."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ from uuid import UUID
 from service.delivery.asgi import Scope
 from service.domain.blob import Sha256, parse_sha256
 from service.domain.errors import BadHash
+from service.domain.rendition import Format
 
-_PATH = re.compile(r"/blobs/(?P<blob>(?!missing\Z)[^/]+)|/media/(?P<media>[^/]+)/file")
+_PATH = re.compile(
+    r"/blobs/(?P<blob>(?!missing\Z)[^/]+)(?:/(?P<of_blob>(?!(?:meta|why)\Z)[^/]+))?"
+    r"|/media/(?P<media>[^/]+)/file(?:/(?P<of_media>[^/]+))?"
+)
+_VARIANT = re.compile(r"([a-z][a-z0-9_-]{0,31})(?:\.([a-z0-9]{1,8}))?")
 _REF_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 _SHORT = 128
 """More characters than the path of any blob or ref has."""
 
-BLOB_TEMPLATE = "/blobs/{sha256}"
+Name = Sha256 | UUID
+"""A blob by its hash, or a ref by its id."""
+
+What = Name | tuple[Name, str] | tuple[Name, str, Format]
+"""What is asked for: bytes as they were sent, a rendition by `thumb.webp`, or one whose format was negotiated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +34,17 @@ class BlobRoute:
     """`/blobs/{sha256}`; None where the path names no hash, which is a 404."""
 
     sha256: Sha256 | None
-    template: str = BLOB_TEMPLATE
+    template: str = "/blobs/{sha256}"
     allow: str = "DELETE, GET, HEAD, OPTIONS, PUT"
 
     @property
     def name(self) -> Sha256 | None:
-        """What is asked for."""
+        """Whose bytes are asked for."""
+        return self.sha256
+
+    @property
+    def what(self) -> What | None:
+        """What an answer that needs no look at the request's headers is kept by."""
         return self.sha256
 
 
@@ -44,11 +58,46 @@ class MediaRoute:
 
     @property
     def name(self) -> UUID | None:
-        """What is asked for."""
+        """Whose bytes are asked for."""
+        return self.ref_id
+
+    @property
+    def what(self) -> What | None:
+        """What an answer that needs no look at the request's headers is kept by."""
         return self.ref_id
 
 
-Route = BlobRoute | MediaRoute
+@dataclass(frozen=True, slots=True)
+class PresetRoute:
+    """A rendition below the path of its parent: `thumb`, or `thumb.webp` with an `extension`.
+
+    `preset` is None where the path names none in its one spelling, which is a 404.
+    """
+
+    parent: BlobRoute | MediaRoute
+    preset: str | None
+    extension: str | None = None
+    allow: str = "GET, HEAD, OPTIONS"
+
+    @property
+    def template(self) -> str:
+        """The route, as telemetry names it."""
+        return f"{self.parent.template}/{{preset}}"
+
+    @property
+    def name(self) -> Name | None:
+        """Of whose bytes a rendition is asked for."""
+        return None if self.preset is None else self.parent.name
+
+    @property
+    def what(self) -> What | None:
+        """What an answer that needs no look at the request's headers is kept by; None where `Accept` has a say."""
+        if self.name is None or self.extension is None:
+            return None
+        return self.name, f"{self.preset}.{self.extension}"
+
+
+Route = BlobRoute | MediaRoute | PresetRoute
 
 
 def match(scope: Scope) -> Route | None:
@@ -66,13 +115,20 @@ def _route(path: str, raw_path: bytes | None, *, writes: bool) -> Route | None:
     # Every name of these routes is spelled without percent-encoding: the path must have come as it reads.
     canonical = raw_path is None or raw_path == path.encode()
     if (name := found["blob"]) is None:
-        return MediaRoute(_ref_id(found["media"]) if canonical else None)
-    if writes:
+        return _below(MediaRoute(_ref_id(found["media"]) if canonical else None), found["of_media"])
+    if writes and found["of_blob"] is None:
         return None
-    return BlobRoute(_sha256(name) if canonical else None)
+    return _below(BlobRoute(_sha256(name) if canonical else None), found["of_blob"])
 
 
 _route_of_short = lru_cache(maxsize=4096)(_route)
+
+
+def _below(parent: BlobRoute | MediaRoute, variant: str | None) -> Route:
+    if variant is None:
+        return parent
+    named = _VARIANT.fullmatch(variant)
+    return PresetRoute(parent, None) if named is None else PresetRoute(parent, named[1], named[2])
 
 
 def _sha256(text: str) -> Sha256 | None:

@@ -1,8 +1,8 @@
-"""Answers that go out alike to everybody: whole public blobs, asked for by hash and nothing else."""
+"""Answers that go out alike to everybody: whole public blobs and renditions, asked for by name and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -10,8 +10,7 @@ from typing import Final
 
 from service.delivery.asgi import Headers, Message, Scope, Send, sends_files
 from service.delivery.bodies import SmallBodies
-from service.delivery.routes import BLOB_TEMPLATE
-from service.observability import DOWNLOAD, RoutineRequest, observe_request
+from service.observability import DOWNLOAD, Fact, RoutineRequest, observe_request
 from service.ports.descriptors import ServableBytes
 
 _JUDGED: Final = frozenset({
@@ -49,13 +48,15 @@ class AtHand:
 class Routine:
     """An answer known beforehand: how it starts, of which object it has the bytes, and how it goes on record.
 
-    `file` is what the server sends by itself; None where the bytes are remembered here.
+    `file` is what the server sends by itself; None where the bytes are remembered here. `named` is what was asked for.
     """
 
     start: Message
     content: ServableBytes
     file: Path | None
     record: RoutineRequest
+    template: str
+    named: Mapping[str, Fact]
 
     def body(self, scope: Scope, at_hand: AtHand) -> Message | None:
         """The message with the bytes, None where they are not at hand, or where the server sends no files."""
@@ -77,20 +78,25 @@ class Routine:
             self.record.record(scope, perf_counter() - started)
 
     def _record_broken(self, scope: Scope, error: Exception) -> None:
-        with observe_request(scope, operation=DOWNLOAD, route=BLOB_TEMPLATE, quiet=True) as observation:
+        with observe_request(scope, operation=DOWNLOAD, route=self.template, quiet=True) as observation:
             observation.note_failure(error)
-            observation.complete(200, sha256=self.content.sha256, cache_hit=self.file is None)
+            observation.note(**self.named)
+            observation.complete(200, cache_hit=self.file is None)
 
 
-def routine_of(content: ServableBytes, headers: Headers, file: Path | None) -> Routine:
+def routine_of(
+    content: ServableBytes, headers: Headers, file: Path | None, template: str, named: Mapping[str, Fact]
+) -> Routine:
     """Put together the 200 to ordinary requests for `content`; a `file` has just been found to be there."""
     record = RoutineRequest(
         DOWNLOAD,
-        BLOB_TEMPLATE,
+        template,
         200,
         storage_duration_ms=0.0,
-        sha256=content.sha256,
+        **named,
         cache_hit=file is None,
         response_bytes=content.size,
     )
-    return Routine({"type": "http.response.start", "status": 200, "headers": headers}, content, file, record)
+    return Routine(
+        {"type": "http.response.start", "status": 200, "headers": headers}, content, file, record, template, named
+    )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NewType
 
 from service.domain.errors import BadHash
+from service.domain.placeholder import Placeholder
 
 Sha256 = NewType("Sha256", str)
 """64 lower-case hexadecimal digits."""
@@ -32,7 +33,8 @@ class MediaInfo:
     `width` and `height` are pixels as stored (before any orientation tag), `frames` counts the pictures of an
     animation (1 for a still), `duration_ms` is milliseconds of video or audio; each is None where it does not apply
     or could not be read. `readable` is False when the bytes announce a media type but cannot be decoded to their end,
-    None for types that nobody here decodes and for pictures too large to try.
+    None for types that nobody here decodes and for pictures too large to try. `placeholder` is None where there is
+    nothing to see, or where it could not be made.
     """
 
     media_type: str
@@ -41,6 +43,7 @@ class MediaInfo:
     frames: int | None = None
     duration_ms: int | None = None
     readable: bool | None = None
+    placeholder: Placeholder | None = None
 
     @property
     def pixels(self) -> int | None:

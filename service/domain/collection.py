@@ -24,10 +24,11 @@ class HoldingReview:
 
 @dataclass(frozen=True, slots=True)
 class BlobReview:
-    """A blob as it is now: `held` by any workspace; `on_hold` its bytes."""
+    """A blob as it is now: `held` by any workspace; `shown` as a rendition of another blob; `on_hold` its bytes."""
 
     now: datetime
     held: bool
+    shown: bool
     on_hold: bool
 
 
@@ -49,6 +50,19 @@ def judge_holding(review: HoldingReview) -> Verdict:
     return Verdict(HoldingEvent(EventType.HOLDING_RELEASED, DecisionKind.RELEASE, review.now, COLLECTOR, holding))
 
 
-def judge_blob(review: BlobReview, quarantine: timedelta) -> datetime | None:
-    """A blob that no workspace holds goes; its bytes stay in the store for the quarantine."""
-    return None if review.held or review.on_hold else review.now + quarantine
+@dataclass(frozen=True, slots=True)
+class BlobVerdict:
+    """What a blob loses: its renditions where it is `barren`, and itself where its bytes may go at `delete_after`."""
+
+    barren: bool = False
+    delete_after: datetime | None = None
+
+
+def judge_blob(review: BlobReview, quarantine: timedelta) -> BlobVerdict:
+    """A blob that no workspace holds goes, unless it is a rendition; its bytes stay in the store for the quarantine.
+
+    Its own renditions go in any case: nobody may see them, and two blobs that were made of each other would stay.
+    """
+    if review.held or review.on_hold:
+        return BlobVerdict()
+    return BlobVerdict(barren=True, delete_after=None if review.shown else review.now + quarantine)

@@ -21,8 +21,16 @@ from service.domain.errors import (
     VersionConflict,
 )
 from service.domain.event import Actor, DecisionKind, EventType, RefEvent
-from service.domain.policy import Cardinality, Policies, Policy, Visibility, refusal_of, resolve_visibility
-from service.domain.ref import Labels, Ref, RefState
+from service.domain.policy import (
+    Cardinality,
+    Policies,
+    Policy,
+    Visibility,
+    normalisation_for,
+    refusal_of,
+    resolve_visibility,
+)
+from service.domain.ref import Labels, Original, Ref, RefState
 from service.domain.slot import EntityKey
 
 
@@ -43,6 +51,9 @@ class Attach:
 
     PUT names a `position` and may find it taken (`shift` False); POST appends (`position` None) or inserts and moves
     the later ones up by one (`shift` True). `ref_id` names the ref if one is made.
+
+    `sent` is what the caller sent, as soon as that was made to comply with the role's policy: `sha256` itself where it
+    did, else other bytes, of which `sha256` was made. None while nobody has looked.
     """
 
     entity: EntityKey
@@ -55,6 +66,7 @@ class Attach:
     ref_id: UUID
     actor: Actor
     expectation: Expectation = ANYTHING
+    sent: Sha256 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +125,30 @@ def decide_attach(state: RoleState, command: Attach, policies: Policies, retenti
 
     `retention` is how long the trash keeps refs.
     """
-    check_version(state, command.expectation)
-    if command.expectation.empty_slot and state.occupant is not None:
-        raise VersionConflict("The slot is taken, and the request asks for an empty one.", state.version)
-    try:
-        policy = policies.of(command.entity.type, command.role)
-    except PolicyUnknown as unknown:
-        return _rejection(state, command, unknown)
-    refusal = _attach_refusal(state, command, policy)
-    if refusal is not None:
-        return _rejection(state, command, refusal)
+    _check_expectation(state, command)
+    judged = _judged(state, command, policies)
+    if isinstance(judged, Rejected):
+        return _rejection(state, command, judged)
+    policy, visibility = judged
+    if command.sent is None and state.blob is not None and normalisation_for(policy, state.blob.media) is not None:
+        return _rejection(state, command, BlobNotHeld(command.sha256))
     _demand_version(state, command, policy)
-    visibility = resolve_visibility(policy, command.visibility)
-    if isinstance(visibility, Rejected):
-        return _rejection(state, command, visibility)
+    original = _original(command, policy)
     if state.occupant is None or command.shift:
-        return _insertion(state, command, visibility)
+        return _insertion(state, command, visibility, original)
     if state.occupant.sha256 == command.sha256:
-        return _same_blob(state, state.occupant, command)
-    return _replacement(state, state.occupant, command, visibility, retention)
+        return _same_blob(state, state.occupant, command, original)
+    return _replacement(state, state.occupant, command, visibility, original, retention)
+
+
+def decide_admission(state: RoleState, command: Attach, policies: Policies) -> Decision:
+    """Judge an attach by what was sent, before it is made to comply: a refusal, or a noop where it may go on.
+
+    Raises `VersionConflict`. Whether a version must be named is seen when it is known what the ref will show.
+    """
+    _check_expectation(state, command)
+    judged = _judged(state, command, policies)
+    return _rejection(state, command, judged) if isinstance(judged, Rejected) else Decision(DecisionKind.NOOP)
 
 
 def reject(
@@ -197,10 +214,33 @@ def event_about(state: RoleState, type_: EventType, kind: DecisionKind, ref: Ref
     return RefEvent(type_, kind, state.now, actor, ref.entity, state.version + 1, ref.role, ref.sha256, ref)
 
 
+def _check_expectation(state: RoleState, command: Attach) -> None:
+    check_version(state, command.expectation)
+    if command.expectation.empty_slot and state.occupant is not None:
+        raise VersionConflict("The slot is taken, and the request asks for an empty one.", state.version)
+
+
+def _judged(state: RoleState, command: Attach, policies: Policies) -> tuple[Policy, Visibility] | Rejected:
+    try:
+        policy = policies.of(command.entity.type, command.role)
+    except PolicyUnknown as unknown:
+        return unknown
+    if (refusal := _attach_refusal(state, command, policy)) is not None:
+        return refusal
+    visibility = resolve_visibility(policy, command.visibility)
+    return visibility if isinstance(visibility, Rejected) else (policy, visibility)
+
+
+def _original(command: Attach, policy: Policy) -> Original | None:
+    made_here = command.sent is not None and command.sent != command.sha256
+    return Original(command.sent, policy.keep_original) if made_here and command.sent is not None else None
+
+
 def _attach_refusal(state: RoleState, command: Attach, policy: Policy) -> Rejected | None:
     if state.blob is None:
         return BlobNotHeld(command.sha256)
-    if (refusal := refusal_of(policy, state.blob.size, state.blob.media)) is not None:
+    as_sent = command.sent in {None, command.sha256}  # what was made here is judged by what was sent
+    if as_sent and (refusal := refusal_of(policy, state.blob.size, state.blob.media)) is not None:
         return refusal
     last = min(state.count, policy.capacity - 1)
     if command.position is not None and command.position > state.count:
@@ -230,31 +270,40 @@ def check_version(state: RoleState, expectation: Expectation) -> None:
         raise VersionConflict(f"The entity is at version {state.version}, not the one expected.", state.version)
 
 
-def _insertion(state: RoleState, command: Attach, visibility: Visibility) -> Decision:
+def _insertion(state: RoleState, command: Attach, visibility: Visibility, original: Original | None) -> Decision:
     position = state.count if command.position is None else command.position
-    ref = _new_ref(state, command, position, visibility)
+    ref = _new_ref(state, command, position, visibility, original)
     event = event_about(state, EventType.REF_INSERTED, DecisionKind.INSERT, ref, command.actor)
     return Decision(DecisionKind.INSERT, (event,), ref)
 
 
 def _replacement(
-    state: RoleState, occupant: Ref, command: Attach, visibility: Visibility, retention: timedelta
+    state: RoleState,
+    occupant: Ref,
+    command: Attach,
+    visibility: Visibility,
+    original: Original | None,
+    retention: timedelta,
 ) -> Decision:
-    ref = _new_ref(state, command, occupant.position, visibility)
+    ref = _new_ref(state, command, occupant.position, visibility, original)
     replaced = trashed(occupant, state.now, retention)
     event = event_about(state, EventType.REF_REPLACED, DecisionKind.REPLACE, ref, command.actor)
     return Decision(DecisionKind.REPLACE, (replace(event, replaced=replaced),), ref, replaced)
 
 
-def _same_blob(state: RoleState, occupant: Ref, command: Attach) -> Decision:
-    """What the caller leaves out stays as it is; what it says anew is an update of the same ref."""
+def _same_blob(state: RoleState, occupant: Ref, command: Attach, original: Original | None) -> Decision:
+    """What the caller leaves out stays as it is; what it says anew is an update of the same ref.
+
+    So is another original that is to be kept, from which the same picture was made.
+    """
     given, had = command.labels, occupant.labels
     labels = Labels(
         had.filename if given.filename is None else given.filename,
         had.alt if given.alt is None else given.alt,
         had.owner if given.owner is None else given.owner,
     )
-    ref = replace(occupant, labels=labels, visibility=command.visibility or occupant.visibility)
+    kept = original if original is not None and original.kept else occupant.original
+    ref = replace(occupant, labels=labels, visibility=command.visibility or occupant.visibility, original=kept)
     if ref == occupant:
         return Decision(DecisionKind.NOOP, ref=occupant)
     event = event_about(state, EventType.REF_UPDATED, DecisionKind.UPDATE, ref, command.actor)
@@ -265,7 +314,9 @@ def _rejection(state: RoleState, command: Attach, error: Rejected) -> Decision:
     return reject(state, command.entity, command.role, command.actor, error, command.sha256)
 
 
-def _new_ref(state: RoleState, command: Attach, position: int | None, visibility: Visibility) -> Ref:
+def _new_ref(
+    state: RoleState, command: Attach, position: int | None, visibility: Visibility, original: Original | None
+) -> Ref:
     return Ref(
         command.ref_id,
         command.entity,
@@ -276,4 +327,5 @@ def _new_ref(state: RoleState, command: Attach, position: int | None, visibility
         command.sha256,
         command.labels,
         state.now,
+        original=original,
     )

@@ -213,6 +213,26 @@ class UnreadableMedia(Rejected):
         super().__init__(f"The bytes begin as {media_type} but cannot be read to the end: truncated or corrupt.")
 
 
+class RenderFailed(UnreadableMedia):
+    """What decodes and encodes pictures died of these bytes, or took more time, memory or room than it may."""
+
+    def __init__(self, media_type: str) -> None:
+        super().__init__(media_type)
+        self.args = (
+            f"No picture can be made of these bytes, {media_type}, within the bounds of time, memory and size.",
+        )
+
+
+class RenderBusy(RefkeepError):
+    """As many pictures wait to be made as may wait; a retry may succeed."""
+
+    code = "unavailable"
+    outcome = "error"
+
+    def __init__(self) -> None:
+        super().__init__("Too many pictures are being made at once.")
+
+
 class ProbeUnavailable(RefkeepError):
     """The process that looks at media cannot be started."""
 

@@ -53,11 +53,13 @@ def standing_look(known: MediaInfo | None, found: MediaInfo) -> MediaInfo:
     """Which of two looks at the same bytes stands: the latest, unless it failed to read what was read before.
 
     So what a workspace is told of its bytes does not depend on who sent them first, and a look that failed for want of
-    time or memory is mended by the next upload.
+    time or memory is mended by the next upload. A placeholder stays until another one is made.
     """
-    if known is not None and found.readable is False and known.readable is not False:
+    if known is None:
+        return found
+    if found.readable is False and known.readable is not False:
         return known
-    return found
+    return replace(found, placeholder=found.placeholder or known.placeholder)
 
 
 def decide_renewal(state: HoldingState, lease: timedelta, actor: Actor, *, always: bool = False) -> HoldingEvent | None:

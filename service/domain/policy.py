@@ -16,6 +16,7 @@ from service.domain.errors import (
     UnreadableMedia,
     VisibilityNotAllowed,
 )
+from service.domain.rendition import Normalisation, Preset, original_format
 
 WILDCARD = "*"
 
@@ -38,6 +39,7 @@ class Oversize(StrEnum):
     """What happens to a picture whose longest edge exceeds `max_edge`."""
 
     REJECT = "reject"
+    DOWNSCALE = "downscale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ class Policy:
 
     `media_types` are `type/subtype`, `type/*` or `*/*`. `max_bytes` is bytes as sent, `max_pixels` pixels of one frame,
     `max_edge` pixels of the longest edge, `max_duration_ms` milliseconds; None sets no limit. `max_items` caps a list.
+
+    `presets` names the renditions that may be asked for, `eager` those of them that are made on attach.
+    `normalisation` is what a picture is made to comply with when it is attached, None to leave it as it was sent;
+    `keep_original` says whether what was sent is then kept, privately.
     """
 
     entity_type: str
@@ -60,6 +66,10 @@ class Policy:
     oversize: Oversize = Oversize.REJECT
     max_duration_ms: int | None = None
     max_items: int = 1000
+    presets: tuple[str, ...] = ()
+    eager: tuple[str, ...] = ()
+    keep_original: bool = True
+    normalisation: Normalisation | None = None
 
     @property
     def capacity(self) -> int:
@@ -73,10 +83,34 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleRule:
+    """Whether roles of these names admit something; `*` stands for any name."""
+
+    entity_type: str
+    role: str
+    admits: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """All policies of a deployment, found by exact name first, then `type/*`, `*/role`, `*/*`."""
 
     items: tuple[Policy, ...]
+    presets: tuple[Preset, ...] = ()
+
+    @property
+    def need_pictures(self) -> bool:
+        """Whether any role makes pictures of what is attached or asked for."""
+        return any(policy.presets or policy.normalisation is not None for policy in self.items)
+
+    def preset(self, name: str) -> Preset | None:
+        """The preset of this name."""
+        return next((preset for preset in self.presets if preset.name == name), None)
+
+    def admitting(self, preset: str) -> tuple[RoleRule, ...]:
+        """Which roles' renditions may be asked for by this preset; the first rule that fits a role counts."""
+        exact_first = sorted(self.items, key=lambda each: (each.entity_type == WILDCARD, each.role == WILDCARD))
+        return tuple(RoleRule(each.entity_type, each.role, preset in each.presets) for each in exact_first)
 
     def known(self) -> list[str]:
         """The names `entity_type/role` of all policies, sorted."""
@@ -122,11 +156,24 @@ def refusal_of(policy: Policy, size: int, media: MediaInfo) -> Rejected | None:
     return None
 
 
+def normalisation_for(policy: Policy, media: MediaInfo) -> Normalisation | None:
+    """What bytes of this kind are made to comply with; None where they are shown as they were sent."""
+    return policy.normalisation if _is_picture(media) else None
+
+
 def _dimensions_refusal(policy: Policy, media: MediaInfo) -> Rejected | None:
     if media.width is None or media.height is None:
         return None
     too_many = policy.max_pixels is not None and media.width * media.height > policy.max_pixels
     too_long = policy.max_edge is not None and max(media.width, media.height) > policy.max_edge
-    if too_many or too_long:
+    if too_many or (too_long and not _is_scaled_down(policy, media)):
         return DimensionsExceeded(media.width, media.height, policy.max_pixels, policy.max_edge)
     return None
+
+
+def _is_scaled_down(policy: Policy, media: MediaInfo) -> bool:
+    return policy.oversize is Oversize.DOWNSCALE and _is_picture(media)
+
+
+def _is_picture(media: MediaInfo) -> bool:
+    return media.media_type.startswith("image/") and original_format(media.media_type) is not None

@@ -53,11 +53,19 @@ def _printable(text: str, what: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """What was sent, where a ref shows what was made of it; `kept` when the ref keeps those bytes, too, privately."""
+
+    sha256: Sha256
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Ref:
     """A ref as the log tells it.
 
     `position` is None in the trash, where `former_position` remembers it for a restore; `trashed_at` and `purge_after`
-    are None while it lives. Times are UTC with milliseconds.
+    are None while it lives; `original` is None where it shows what was sent. Times are UTC with milliseconds.
     """
 
     ref_id: UUID
@@ -72,6 +80,13 @@ class Ref:
     trashed_at: datetime | None = None
     purge_after: datetime | None = None
     former_position: int | None = None
+    original: Original | None = None
+
+
+def kept_by(ref: Ref) -> frozenset[Sha256]:
+    """The blobs whose holdings the ref keeps: what it shows, and its original where that is kept."""
+    original = ref.original
+    return frozenset({ref.sha256, original.sha256} if original is not None and original.kept else {ref.sha256})
 
 
 @dataclass(frozen=True, slots=True)

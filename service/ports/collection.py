@@ -5,19 +5,19 @@ Any number of replicas may call everything here at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from service.domain.blob import Sha256
-from service.domain.collection import BlobReview, HoldingReview, Verdict
+from service.domain.collection import BlobReview, BlobVerdict, HoldingReview, Verdict
 
 HoldingReviewJudge = Callable[[HoldingReview], Verdict]
 """Pure: called inside a transaction that holds the hash's lock, on what was read after the lock was taken."""
 
-BlobReviewJudge = Callable[[BlobReview], datetime | None]
-"""Pure, called likewise: when the bytes may go, None where something still needs them."""
+BlobReviewJudge = Callable[[BlobReview], BlobVerdict]
+"""Pure, called likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,14 @@ class Backlog:
 class Plan:
     """What a run would do now, were it alone.
 
-    `purge` are refs whose time in the trash is over, with the bytes they show; `release` are holdings, `condemn` blobs,
-    `delete` objects: condemned and due, or of uploads that never ended. `waiting` are condemned objects within their
-    quarantine, `on_hold` what a hold keeps, `objects` all there are.
+    `purge` are refs whose time in the trash is over, with the bytes they show; `drop` are renditions that no preset
+    would make any more; `release` are holdings, `condemn` blobs, `delete` objects: condemned and due, or of uploads
+    that never ended. `waiting` are condemned objects within their quarantine, `on_hold` what a hold keeps, `objects`
+    all there are.
     """
 
     purge: Amount
+    drop: Amount
     release: Amount
     condemn: Amount
     delete: Amount
@@ -98,7 +100,8 @@ class Collection(Protocol):
     async def review(self, limit: int, judge_holding: HoldingReviewJudge, judge_blob: BlobReviewJudge) -> Reviewed:
         """Look at up to `limit` holdings and as many blobs whose reviews are due, each in a transaction of its own.
 
-        A holding that ends is an event and frees its quota; a blob that goes leaves its object condemned.
+        A holding that ends is an event and frees its quota; a blob that goes leaves its object condemned. What it was
+        the last reason of is due then.
         """
 
     async def condemn_abandoned(self, limit: int) -> Amount:
@@ -116,8 +119,11 @@ class Collection(Protocol):
     async def backlog(self) -> Backlog:
         """What is due now, from the indexes alone."""
 
-    async def plan(self) -> Plan:
-        """What a run would do; reads everything, writes nothing."""
+    async def plan(self, current: Set[str], min_age: timedelta) -> Plan:
+        """What a run would do; reads everything, writes nothing.
+
+        `current` and `min_age` are those of `Renditions.drop_stale`.
+        """
 
 
 class Leftovers(Protocol):

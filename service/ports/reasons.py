@@ -13,11 +13,17 @@ from service.domain.slot import EntityKey
 
 
 class ReasonKind(StrEnum):
-    """What keeps a blob alive: a holding's lease, a live or a trashed ref, a hold."""
+    """What keeps a blob alive.
+
+    A holding's lease; a live or a trashed ref that shows it; a ref, live or trashed, whose original it is; another blob
+    that it is a rendition of; a hold.
+    """
 
     HOLDING = "holding"
     REF = "ref"
     TRASH = "trash"
+    ORIGINAL = "original"
+    RENDITION = "rendition"
     HOLD = "hold"
 
 
@@ -32,13 +38,19 @@ class UsedBy:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`until` is when it ends by itself, None where somebody must end it; `workspace` None for a hold."""
+    """`until` is when it ends by itself, None where somebody must end it; `workspace` None for holds and renditions.
+
+    `parent` is the blob that a rendition was made of, `definition` the preset's; renditions are told only where all
+    workspaces are asked for.
+    """
 
     kind: ReasonKind
     workspace: str | None
     since: datetime
     until: datetime | None
     used_by: UsedBy | None = None
+    parent: Sha256 | None = None
+    definition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

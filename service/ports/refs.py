@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from service.domain.blob import Sha256
@@ -102,11 +102,11 @@ class RefLedger(Protocol):
         """
 
     async def rehearse(
-        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
+        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[Any] | None = None
     ) -> Replay | None:
         """Judge as `change` does and carry out nothing, except that a reject is recorded and raised.
 
-        Returns the answer of a request that was carried out before with the same key, else None.
+        Returns the answer of a request that was carried out before with the same key, of a batch, too, else None.
         """
 
     async def of_entity(

@@ -22,7 +22,7 @@ async def get_policy(request: HttpRequest, use: UseCases, entity_type: str, role
     except BadName as error:
         raise NotFound(str(error)) from None
     policy = use.policies.of(*names)
-    return respond(answer(200, policy_document(policy, use.max_upload_bytes)))
+    return respond(answer(200, policy_document(use.policies, policy, use.max_upload_bytes)))
 
 
 HANDLERS = [get_policy]

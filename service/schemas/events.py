@@ -12,7 +12,7 @@ from service.domain.event import Actor, BlobEvent, DecisionKind, Event, EventTyp
 from service.domain.health import Health
 from service.domain.hold import Hold, HoldKind
 from service.domain.policy import Visibility
-from service.domain.ref import Holding, Labels, Ref, RefState
+from service.domain.ref import Holding, Labels, Original, Ref, RefState
 from service.domain.slot import EntityKey
 from service.schemas.texts import HashText, TimeText
 
@@ -28,6 +28,13 @@ class EntityVersion(msgspec.Struct, frozen=True):
     type: str
     id: str
     version: int
+
+
+class EventOriginal(msgspec.Struct, frozen=True):
+    """What was sent, where a ref shows what was made of it; `kept` when the ref keeps those bytes, too."""
+
+    sha256: HashText
+    kept: bool
 
 
 class EventRef(msgspec.Struct, frozen=True):
@@ -46,6 +53,7 @@ class EventRef(msgspec.Struct, frozen=True):
     created_at: TimeText
     trashed_at: TimeText | None
     purge_after: TimeText | None
+    original: EventOriginal | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class EventHolding(msgspec.Struct, frozen=True):
@@ -206,6 +214,7 @@ def stored_ref(ref: Ref) -> EventRef:
         created_at=rfc3339(ref.created_at),
         trashed_at=None if ref.trashed_at is None else rfc3339(ref.trashed_at),
         purge_after=None if ref.purge_after is None else rfc3339(ref.purge_after),
+        original=msgspec.UNSET if ref.original is None else EventOriginal(ref.original.sha256, ref.original.kept),
     )
 
 
@@ -229,6 +238,7 @@ def to_ref(entity: EntityKey, ref: EventRef) -> Ref:
         None if ref.trashed_at is None else datetime.fromisoformat(ref.trashed_at),
         None if ref.purge_after is None else datetime.fromisoformat(ref.purge_after),
         ref.former_position,
+        Original(Sha256(ref.original.sha256), ref.original.kept) if ref.original else None,
     )
 
 

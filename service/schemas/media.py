@@ -22,6 +22,14 @@ from service.schemas.events import EntityVersion, rfc3339
 from service.schemas.texts import HashText, TimeText
 
 
+class PlaceholderFacts(msgspec.Struct, frozen=True):
+    """What stands in a picture's place while it loads: a ThumbHash in base64, `#rrggbb`, width over height, upright."""
+
+    thumbhash: str
+    colour: str
+    aspect: float
+
+
 class BlobFacts(msgspec.Struct, frozen=True):
     """What is known of a blob's bytes: size in bytes, pixels, milliseconds; null where it does not apply."""
 
@@ -33,6 +41,7 @@ class BlobFacts(msgspec.Struct, frozen=True):
     frames: int | None
     duration_ms: int | None
     readable: bool | None
+    placeholder: PlaceholderFacts | None
 
 
 class Links(msgspec.Struct, frozen=True):
@@ -41,6 +50,13 @@ class Links(msgspec.Struct, frozen=True):
     self: str
     file: str
     blob: str
+
+
+class OriginalFacts(msgspec.Struct, frozen=True):
+    """What was sent, where a ref shows what was made of it; `kept` when those bytes stay as long as the ref."""
+
+    sha256: HashText
+    kept: bool
 
 
 class RefDocument(msgspec.Struct, frozen=True):
@@ -55,6 +71,7 @@ class RefDocument(msgspec.Struct, frozen=True):
     state: RefState
     visibility: Visibility
     blob: BlobFacts
+    original: OriginalFacts | None
     filename: str | None
     alt: str | None
     owner: str | None
@@ -131,7 +148,18 @@ class Presenter:
 
     def blob(self, blob: Blob) -> BlobFacts:
         """The facts of a blob."""
-        return BlobFacts(*_facts(blob))
+        media, look = blob.media, blob.media.placeholder
+        return BlobFacts(
+            blob.sha256,
+            blob.size,
+            media.media_type,
+            media.width,
+            media.height,
+            media.frames,
+            media.duration_ms,
+            media.readable,
+            None if look is None else PlaceholderFacts(look.thumbhash, look.colour, look.aspect),
+        )
 
     def ref(self, resolved: ResolvedRef) -> RefDocument:
         """The whole of a ref."""
@@ -147,6 +175,7 @@ class Presenter:
             ref.state,
             ref.visibility,
             self.blob(resolved.blob),
+            None if ref.original is None else OriginalFacts(ref.original.sha256, ref.original.kept),
             ref.labels.filename,
             ref.labels.alt,
             ref.labels.owner,
@@ -192,18 +221,5 @@ class Presenter:
 
     def meta(self, blob: Blob, refs: tuple[ResolvedRef, ...]) -> BlobMeta:
         """Everything a workspace may know of a blob."""
-        return BlobMeta(*_facts(blob), rfc3339(blob.created_at), [self.ref(ref) for ref in refs])
-
-
-def _facts(blob: Blob) -> tuple[str, int, str, int | None, int | None, int | None, int | None, bool | None]:
-    media = blob.media
-    return (
-        blob.sha256,
-        blob.size,
-        media.media_type,
-        media.width,
-        media.height,
-        media.frames,
-        media.duration_ms,
-        media.readable,
-    )
+        facts = msgspec.structs.asdict(self.blob(blob))
+        return BlobMeta(**facts, created_at=rfc3339(blob.created_at), refs=[self.ref(ref) for ref in refs])

@@ -79,8 +79,9 @@ class WorkspaceDocument(msgspec.Struct, frozen=True):
 class ReasonDocument(msgspec.Struct, frozen=True):
     """Something that keeps a blob alive.
 
-    `until` is when it ends by itself, null where somebody must end it. The last four are those of a ref, live or in
-    the trash.
+    `until` is when it ends by itself, null where somebody must end it; a rendition has one when no preset would make
+    it any more. Then come those of a ref, live or in the trash; `parent` is the blob that a rendition was made of, told
+    to operators.
     """
 
     kind: ReasonKind
@@ -91,6 +92,7 @@ class ReasonDocument(msgspec.Struct, frozen=True):
     entity_type: str | None
     entity_id: str | None
     role: str | None
+    parent: HashText | None
 
 
 class CopyDocument(msgspec.Struct, frozen=True):
@@ -143,8 +145,17 @@ def reasons_document(sha256: Sha256, found: BlobReasons, *, copies: bool) -> Rea
 
 def _reason(reason: Reason) -> ReasonDocument:
     ref, until = reason.used_by, None if reason.until is None else rfc3339(reason.until)
-    of_ref = (None,) * 4 if ref is None else (ref.ref_id, ref.entity.type, ref.entity.id, ref.role)
-    return ReasonDocument(reason.kind, reason.workspace, rfc3339(reason.since), until, *of_ref)
+    return ReasonDocument(
+        kind=reason.kind,
+        workspace=reason.workspace,
+        since=rfc3339(reason.since),
+        until=until,
+        ref_id=None if ref is None else ref.ref_id,
+        entity_type=None if ref is None else ref.entity.type,
+        entity_id=None if ref is None else ref.entity.id,
+        role=None if ref is None else ref.role,
+        parent=reason.parent,
+    )
 
 
 def _copy(copy: Copy) -> CopyDocument:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,13 +16,28 @@ import msgspec
 from msgspec import Meta
 
 from service.domain.policy import Cardinality, Oversize, Policies, Policy, Visibility
+from service.domain.rendition import RESERVED_NAMES, Preset
+from service.schemas.preset_file import (
+    NORMALISING_RULES,
+    PRESET_RULES,
+    Duration,
+    Flag,
+    NormalisingTable,
+    PresetName,
+    PresetNames,
+    PresetTable,
+    milliseconds,
+    normalisation_of,
+    normalising_mistake,
+    preset_mistake,
+    preset_of,
+)
 
 _NAME = r"(\*|[a-z][a-z0-9_]{0,63})"
 _SUBTYPE = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"  # RFC 6838 §4.2
 _END = r"$(?!\n)"  # in JSON Schema `$` is the end, in Python it is also the line feed before it
 _MAX_COUNT = 2**50
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "MP": 1_000_000}
-_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
 Unset = msgspec.UnsetType
 PolicyName = Annotated[str, Meta(pattern=f"^{_NAME}/{_NAME}{_END}")]
@@ -34,18 +50,12 @@ BytesText = Annotated[str, Meta(pattern=f"^[1-9][0-9]{{0,5}} (B|KiB|MiB|GiB){_EN
 Bytes = Annotated[Count | BytesText, Meta(description='a number of bytes, or text such as "25 MiB"')]
 PixelsText = Annotated[str, Meta(pattern=f"^[1-9][0-9]{{0,5}} MP{_END}")]
 Pixels = Annotated[Count | PixelsText, Meta(description='a number of pixels, or text such as "50 MP" (millions)')]
-Edge = Annotated[int, Meta(ge=1, le=1_000_000, description="a number of pixels, 1 to 1000000")]
-Duration = Annotated[
-    str, Meta(pattern=f"^[1-9][0-9]{{0,8}}(ms|s|m|h){_END}", description='text such as "90s", "10m" or "2h"')
-]
 Items = Annotated[int, Meta(ge=1, le=1_000_000, description="a number of refs, 1 to 1000000")]
 CardinalityWord = Annotated[Literal["single", "list"], Meta(description='"single" or "list"')]
 VisibilityWord = Annotated[Literal["public", "private"], Meta(description='"public" or "private"')]
-OversizeWord = Annotated[Literal["reject"], Meta(description='"reject"')]
-Flag = Annotated[bool, Meta(description="true or false")]
 
 
-class PolicyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class PolicyTable(NormalisingTable, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """One table `[policies."entity_type/role"]`; a limit that is not there does not exist."""
 
     cardinality: CardinalityWord
@@ -54,16 +64,17 @@ class PolicyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     public_allowed: Flag = True
     max_bytes: Bytes | Unset = msgspec.UNSET
     max_pixels: Pixels | Unset = msgspec.UNSET
-    max_edge: Edge | Unset = msgspec.UNSET
-    oversize: OversizeWord = "reject"
     max_duration: Duration | Unset = msgspec.UNSET
     max_items: Items = 1000
+    presets: PresetNames = msgspec.field(default_factory=list)
+    eager: PresetNames = msgspec.field(default_factory=list)
 
 
 class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file: at least one policy."""
+    """The whole file: at least one policy, and the presets that policies name."""
 
     policies: Annotated[dict[PolicyName, PolicyTable], Meta(min_length=1)]
+    presets: dict[PresetName, PresetTable] = msgspec.field(default_factory=dict)
 
 
 class PolicyFileError(ValueError):
@@ -101,8 +112,9 @@ def policies_schema() -> dict[str, object]:
         "title": "Refkeep policy file",
     }
     schema |= msgspec.json.schema(PolicyFile)
-    table = schema["$defs"]["PolicyTable"]  # type: ignore[index]  # a schema is a tree of plain values
-    table["allOf"] = [
+    tables: dict[str, dict[str, object]] = schema["$defs"]  # type: ignore[assignment]  # a schema is a tree of values
+    tables["PresetTable"]["allOf"] = PRESET_RULES
+    tables["PolicyTable"]["allOf"] = [
         {
             "if": {"properties": {"public_allowed": {"const": False}}, "required": ["public_allowed"]},
             "then": {"properties": {"visibility": {"const": "private"}}},
@@ -111,6 +123,7 @@ def policies_schema() -> dict[str, object]:
             "if": {"properties": {"cardinality": {"const": "single"}}, "required": ["cardinality"]},
             "then": {"properties": {"max_items": False}},
         },
+        *NORMALISING_RULES,
     ]
     return schema
 
@@ -123,49 +136,79 @@ class _Checked:
 
     def policies(self, document: dict[str, object]) -> Policies:
         for name in document:
-            if name != "policies":
-                raise self._error((name,), f'"{name}" is unknown; the file holds tables [policies."entity_type/role"].')
-        tables = document.get("policies")
+            if name not in {"policies", "presets"}:
+                known = '[policies."entity_type/role"] and [presets.name]'
+                raise self._error((name,), f'"{name}" is unknown; the file holds tables {known}.')
+        tables, presets = document.get("policies"), document.get("presets", {})
         if not isinstance(tables, dict) or not tables:
             raise self._error(("policies",), 'There is no policy; each is a table [policies."entity_type/role"].')
-        return Policies(tuple(self._policy(name, table) for name, table in tables.items()))
+        if not isinstance(presets, dict):
+            raise self._error(("presets",), "presets must hold tables [presets.name].")
+        made = tuple(self._preset(name, table) for name, table in presets.items())
+        return Policies(tuple(self._policy(name, table, presets.keys()) for name, table in tables.items()), made)
 
-    def _policy(self, name: str, table: object) -> Policy:
+    def _preset(self, name: str, table: object) -> Preset:
+        path = ("presets", name)
+        if name in RESERVED_NAMES:
+            raise self._error(path, f'No preset may be called "{name}": /blobs/… has that already.')
+        if not _fits(name, PresetName):
+            raise self._error(path, f'"{name}" is no name of a preset: [a-z][a-z0-9_-]{{0,31}}.')
+        members = self._checked(path, f"presets.{name}", table, PresetTable)
+        if (mistake := preset_mistake(members)) is not None:
+            place = (*path, mistake[0]) if mistake[0] in members else path
+            raise self._error(place, f"presets.{name} {mistake[1]}.")
+        return preset_of(name, msgspec.convert(members, PresetTable))
+
+    def _policy(self, name: str, table: object, presets: Collection[str]) -> Policy:
+        path = ("policies", name)
         if not _fits(name, PolicyName):
-            raise self._error(("policies", name), f'"{name}" is no "entity_type/role"; either of them may be "*".')
-        if not isinstance(table, dict):
-            raise self._error(("policies", name), f'policies."{name}" must be a table.')
-        for member, value in table.items():
-            self._check_member(name, member, value)
-        for member, field in _MEMBERS.items():
-            if field.required and member not in table:
-                raise self._error(("policies", name), f'policies."{name}" lacks {member}: {_description(member)}.')
-        self._check_together(name, table)
-        return _policy_of(name, msgspec.convert(table, PolicyTable))
+            raise self._error(path, f'"{name}" is no "entity_type/role"; either of them may be "*".')
+        members = self._checked(path, f'policies."{name}"', table, PolicyTable)
+        self._check_together(name, members)
+        policy = _policy_of(name, msgspec.convert(members, PolicyTable))
+        self._check_presets(name, policy, presets)
+        return policy
 
-    def _check_member(self, name: str, member: str, value: object) -> None:
-        if member not in _MEMBERS:
-            known = ", ".join(_MEMBERS)
-            raise self._error(
-                ("policies", name, member), f'"{member}" is unknown in policies."{name}"; known: {known}.'
-            )
-        if not _fits(value, _MEMBERS[member].type):
-            sentence = f'{member} of policies."{name}" must be {_description(member)}.'
-            raise self._error(("policies", name, member), sentence)
+    def _checked(
+        self, path: tuple[str, ...], title: str, table: object, kind: type[PolicyTable | PresetTable]
+    ) -> dict[str, object]:
+        """The table, each of its members in its form."""
+        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        if not isinstance(table, dict):
+            raise self._error(path, f"{title} must be a table.")
+        for member, value in table.items():
+            if member not in fields:
+                raise self._error((*path, member), f'"{member}" is unknown in {title}; known: {", ".join(fields)}.')
+            if not _fits(value, fields[member].type):
+                raise self._error((*path, member), f"{member} of {title} must be {_description(kind, member)}.")
+        for member, field in fields.items():
+            if field.required and member not in table:
+                raise self._error(path, f"{title} lacks {member}: {_description(kind, member)}.")
+        return table
 
     def _check_together(self, name: str, table: dict[str, object]) -> None:
+        path, title = ("policies", name), f'policies."{name}"'
         if table["visibility"] == "public" and table.get("public_allowed") is False:
-            sentence = f'public_allowed of policies."{name}" contradicts its visibility, "public".'
-            raise self._error(("policies", name, "public_allowed"), sentence)
+            sentence = f'public_allowed of {title} contradicts its visibility, "public".'
+            raise self._error((*path, "public_allowed"), sentence)
         if table["cardinality"] == "single" and "max_items" in table:
-            sentence = f'max_items of policies."{name}" is for lists; a single role holds one ref.'
-            raise self._error(("policies", name, "max_items"), sentence)
+            sentence = f"max_items of {title} is for lists; a single role holds one ref."
+            raise self._error((*path, "max_items"), sentence)
+        if (mistake := normalising_mistake(table)) is not None:
+            raise self._error((*path, mistake[0]), f"{mistake[0]} of {title} {mistake[1]}.")
+
+    def _check_presets(self, name: str, policy: Policy, known: Collection[str]) -> None:
+        path, title = ("policies", name), f'policies."{name}"'
+        for preset in policy.presets:
+            if preset not in known:
+                names = ", ".join(known) or "none"
+                raise self._error((*path, "presets"), f'presets of {title} names "{preset}"; there is {names}.')
+        for preset in policy.eager:
+            if preset not in policy.presets:
+                raise self._error((*path, "eager"), f'eager of {title} names "{preset}", which is not in its presets.')
 
     def _error(self, path: tuple[str, ...], sentence: str) -> PolicyFileError:
         return PolicyFileError(self._source, _line_of(self._text, path), sentence)
-
-
-_MEMBERS = {field.encode_name: field for field in msgspec.structs.fields(PolicyTable)}
 
 
 def _fits(value: object, kind: object) -> bool:
@@ -176,8 +219,8 @@ def _fits(value: object, kind: object) -> bool:
     return True
 
 
-def _description(member: str) -> str:
-    properties = msgspec.json.schema(PolicyTable)["$defs"]["PolicyTable"]["properties"]
+def _description(kind: type[PolicyTable | PresetTable], member: str) -> str:
+    properties = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
     return str(properties[member]["description"])
 
 
@@ -194,8 +237,12 @@ def _policy_of(name: str, table: PolicyTable) -> Policy:
         max_pixels=_count(table.max_pixels),
         max_edge=table.max_edge or None,
         oversize=Oversize(table.oversize),
-        max_duration_ms=_milliseconds(table.max_duration),
+        max_duration_ms=milliseconds(table.max_duration),
         max_items=table.max_items,
+        presets=tuple(dict.fromkeys(table.presets)),
+        eager=tuple(dict.fromkeys(table.eager)),
+        keep_original=table.keep_original,
+        normalisation=normalisation_of(table),
     )
 
 
@@ -204,13 +251,6 @@ def _count(value: int | str | Unset) -> int | None:
         amount, unit = value.split(" ")
         return int(amount) * _UNITS[unit]
     return value or None
-
-
-def _milliseconds(value: str | Unset) -> int | None:
-    if not value:
-        return None
-    digits = value.rstrip("msh")
-    return int(digits) * _MILLISECONDS[value.removeprefix(digits)]
 
 
 def _line_of_syntax(text: str, error: tomllib.TOMLDecodeError) -> int:

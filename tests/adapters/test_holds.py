@@ -57,7 +57,7 @@ async def test_nothing_on_hold_is_collected_and_everything_is_once_it_is_lifted(
         await yard.collect()
         assert await yard.readable(sha256)
         assert await yard.ledger.blobs.find(workspace, sha256) is not None
-    plan = await yard.collector().collection.plan()
+    plan = await yard.collector().plan()
     assert (plan.release.count, plan.condemn.count, plan.on_hold.count) == (0, 0, 1)
     await lift(yard, sha256)
     await yard.collect()

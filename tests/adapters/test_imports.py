@@ -53,7 +53,7 @@ async def desk(database: Database, ledger: Ledger, tmp_path: Path) -> AsyncItera
     files.mkdir()
     await ledger.workspaces.put("demo", None, None)
     await database.fetch("""TRUNCATE imports, import_entities, objects, blobs, holdings, holds, entities, refs,
-        tombstones, events, rejections, idempotency, holding_reviews, blob_reviews""")
+        tombstones, events, rejections, idempotency, holding_reviews, blob_reviews, renditions, normalisations""")
     await database.fetch("UPDATE workspaces SET used_bytes = 0, used_items = 0, max_items = NULL, max_bytes = NULL")
     yield ImportDesk(database, store, ledger, files)
     await set_clock_ahead(database, timedelta())

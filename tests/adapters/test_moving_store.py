@@ -33,6 +33,7 @@ from service.ports.moves import Stores
 from tests.parts.blobs import get, key_for, keys
 from tests.parts.buckets import emptied_bucket, opened
 from tests.parts.collecting import MOMENT, QUARANTINE, Yard, opened_yard
+from tests.parts.darkroom import CARD, THUMB
 from tests.parts.ledgers import ACTOR, UPLOAD, new_hash, opened_database, postgres_ledger
 from tests.parts.moving import NEW, OLD, THIRD, Crowd, Died, Life, Meddled, Mortal, Move, Replica, opened_move
 from tests.parts.postgres import lock_waiters, session
@@ -350,6 +351,33 @@ async def test_an_upload_that_lands_in_the_old_store_after_the_last_pass_is_refu
         await late.upload(workspace, LATE, Meddled(late.storage, committed=finish))
     assert await move.yard.key_of(Sha256(hashlib.sha256(LATE).hexdigest())) is None
     await move.replica(NEW).upload(workspace, LATE)
+    assert await move.flaws() == []
+
+
+async def test_a_rendition_comes_over_and_one_that_lands_too_late_is_made_anew(move: Move) -> None:
+    _, [parent, _] = await filled(move, 2)
+    early, late = move.replica(OLD), move.replica(OLD)
+    made = await early.render(parent, THUMB)
+
+    async def finish(_: str) -> None:
+        assert (await move.run(FINISH)).finished
+
+    with pytest.raises(StorageUnavailable, match="no longer"):
+        await late.render(parent, CARD, Meddled(late.storage, committed=finish))
+    assert hashlib.sha256(await get(move.new, await key_of(move, made))).hexdigest() == made
+    again = await move.replica(NEW).render(parent, CARD)
+    assert hashlib.sha256(await get(move.new, await key_of(move, again))).hexdigest() == again
+    assert await move.flaws() == []
+
+
+async def test_a_rendition_is_made_of_a_parent_that_the_other_store_has(move: Move) -> None:
+    workspace, _ = await filled(move, 1)
+    await move.run()
+    parent = await move.replica(OLD).upload(workspace, LATE)
+    made = await move.replica(NEW).render(parent, THUMB)
+    assert await key_of(move, made) in await keys(move.new)
+    assert await key_of(move, parent) not in await keys(move.new)
+    assert (await move.run(FINISH)).finished
     assert await move.flaws() == []
 
 

@@ -47,7 +47,10 @@ async def yard(database_url: str, tmp_path: Path) -> AsyncIterator[Yard]:
 
 
 async def test_the_next_review_is_the_collectors(yard: Yard) -> None:
-    explain, workspace = ExplainBlob(PostgresReasons(yard.database)), await yard.ledger.workspace()
+    explain, workspace = (
+        ExplainBlob(PostgresReasons(yard.database), yard.collector().drop_stale.ends),
+        await yard.ledger.workspace(),
+    )
     sha256 = await yard.upload(workspace)
     [reason] = (before := await explain(sha256, workspace)).reasons
     assert reason.kind is ReasonKind.HOLDING
@@ -61,7 +64,10 @@ async def test_the_next_review_is_the_collectors(yard: Yard) -> None:
 
 
 async def test_a_condemned_blob_has_copies_and_no_reasons(yard: Yard) -> None:
-    explain, workspace = ExplainBlob(PostgresReasons(yard.database)), await yard.ledger.workspace()
+    explain, workspace = (
+        ExplainBlob(PostgresReasons(yard.database), yard.collector().drop_stale.ends),
+        await yard.ledger.workspace(),
+    )
     sha256 = await yard.upload(workspace)
     await yard.ledger.blobs.release(workspace, sha256, ACTOR)
     await yard.collect()
@@ -78,9 +84,11 @@ async def test_of_the_refs_to_a_blob_no_more_are_read_than_told(yard: Yard) -> N
     async with yard.database.locked(()) as connection:
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
         plan = [str(row[0]) for row in await connection.fetch(f"EXPLAIN {REASONS}", bytes(32), None)]
-    [number] = [number for number, line in enumerate(plan) if "on refs" in line]
-    assert "Index Scan using refs_holding" in plan[number]
-    assert "Limit" in plan[number - 1]
+    shown, original = [number for number, line in enumerate(plan) if "on refs" in line]
+    assert "Index Scan using refs_holding" in plan[shown]
+    assert "Index Scan using refs_original" in plan[original]
+    assert "Limit" in plan[shown - 1]
+    assert "Limit" in plan[original - 1]
 
 
 async def test_reasons_are_capped(yard: Yard) -> None:
@@ -94,7 +102,7 @@ async def test_reasons_are_capped(yard: Yard) -> None:
         SELECT gen_random_uuid(), workspace_id, entity_type, entity_id, role, 'trashed', visibility, blob_id,
             created_at, created_at, created_at FROM refs, generate_series(1, 1200)"""
     )
-    found = await ExplainBlob(PostgresReasons(yard.database))(sha256, workspace)
+    found = await ExplainBlob(PostgresReasons(yard.database), yard.collector().drop_stale.ends)(sha256, workspace)
     assert (len(found.reasons), found.complete) == (1000, False)
 
 

@@ -24,9 +24,13 @@ _LEFT = {
     "objects that are not live": "SELECT count(*) FROM objects WHERE state <> 'live'",
     "refs in the trash": "SELECT count(*) FROM refs WHERE state = 'trashed'",
     "holdings without a ref": """SELECT count(*) FROM holdings h WHERE NOT EXISTS (
-        SELECT FROM refs r WHERE r.workspace_id = h.workspace_id AND r.blob_id = h.blob_id)""",
-    "blobs without a holding": """SELECT count(*) FROM blobs b WHERE NOT EXISTS (
-        SELECT FROM holdings h WHERE h.blob_id = b.id)""",
+        SELECT FROM refs r WHERE r.workspace_id = h.workspace_id AND r.blob_id = h.blob_id) AND NOT EXISTS (
+        SELECT FROM refs r WHERE r.workspace_id = h.workspace_id AND r.original_blob_id = h.blob_id)""",
+    "blobs that nothing keeps": """SELECT count(*) FROM blobs b
+        WHERE NOT EXISTS (SELECT FROM holdings h WHERE h.blob_id = b.id)
+        AND NOT EXISTS (SELECT FROM renditions r WHERE r.blob_id = b.id)""",
+    "renditions of what nobody holds": """SELECT count(*) FROM renditions r WHERE NOT EXISTS (
+        SELECT FROM holdings h WHERE h.blob_id = r.parent_id)""",
 }
 _LIVE = "SELECT key FROM objects WHERE state = 'live'"
 _COUNTS = {

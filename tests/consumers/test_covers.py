@@ -108,8 +108,10 @@ def test_a_large_picture_is_never_whole_in_memory(library: Shop, library_id: str
     content = fresh_jpeg() + bytes(20 * MIB)
     upload(library, library_id, fresh_jpeg())
     grown = library.service.restart_memory_watch()
-    assert upload(library, library_id, content).json()["picture"]["sha256"] == sha256_of(content)
+    assert upload(library, library_id, content).json()["decision"] == "replace"
     assert grown() < 5 * MIB
+    [ref] = kept(library, library_id)
+    assert ref["original"]["sha256"] == sha256_of(content), "what follows the picture is not shown"
 
 
 def test_a_form_that_breaks_off_leaves_nothing(library: Shop, library_id: str) -> None:

@@ -16,7 +16,6 @@ import httpx
 import pytest
 import requests
 
-from tests import samples
 from tests.parts.blobs import MIB, large
 from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_jpeg, fresh_text
@@ -414,11 +413,12 @@ def outcome_of(service: Refkeep, request_id: str) -> str | None:
 
 
 def test_the_picture_of_the_readme_opens_in_a_browser(acme: Caller, anyone: Caller) -> None:
-    ref = acme.put("book/42/cover/0", samples.photograph(), filename="cover.jpg").json()["ref"]
+    photograph = fresh_jpeg(1600, 1200)
+    ref = acme.put("book/42/cover/0", photograph, filename="cover.jpg").json()["ref"]
     page = anyone.http.get(
         ref["links"]["file"], headers={"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
     )
-    assert page.content == samples.photograph()
+    assert page.content == photograph
     assert page.headers["content-type"] == "image/jpeg"
     assert page.headers["content-disposition"].startswith("inline")
     assert page.headers["cross-origin-resource-policy"] == "cross-origin"

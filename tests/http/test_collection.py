@@ -94,7 +94,7 @@ def test_a_run_collects_everything_and_says_what(waste: Refkeep) -> None:
     assert "deleted" in out
     assert len(stored(waste)) == 1
     status = json.loads(gc(waste, "status", "--json")[1])
-    assert status == {"store": "right", "reviews": 0, "uploads": 0, "condemned": 0, "oldest": None}
+    assert status == {"store": "right", "stale": 0, "reviews": 0, "uploads": 0, "condemned": 0, "oldest": None}
 
 
 def test_a_wrong_folder_is_told_and_nothing_is_collected(waste: Refkeep) -> None:

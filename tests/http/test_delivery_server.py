@@ -20,7 +20,7 @@ from service.delivery.endpoint import Delivery
 from service.delivery.known import KnownGrants
 from service.delivery.permissions import Permissions
 from service.domain.blob import Sha256
-from service.ports.descriptors import BlobDescriptor, ServableBytes
+from service.ports.descriptors import Admission, BlobDescriptor, ServableBytes
 from service.ports.storage import ByteStream
 from service.router.problems import problem_answer
 
@@ -80,6 +80,9 @@ class OneBlob:
     async def of_ref(self, *_: object) -> None:
         return None
 
+    async def admission(self, *_: object) -> Admission:
+        return Admission(public=True, own=False)
+
 
 async def nobody(headers: Mapping[str, str]) -> None:
     return None
@@ -89,7 +92,8 @@ async def nobody(headers: Mapping[str, str]) -> None:
 async def serving(store: Zeros, **options: float) -> AsyncIterator[int]:
     """Serve `store` on a free port of the loopback."""
     permissions = Permissions(OneBlob(), nobody, KnownGrants(1))
-    delivery = Delivery(permissions, store, problem_answer, **options)  # type: ignore[arg-type] # opens only
+    presets: Any = None  # nobody asks for one
+    delivery = Delivery(permissions, store, problem_answer, presets, **options)  # type: ignore[arg-type] # opens only
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

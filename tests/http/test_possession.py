@@ -208,6 +208,7 @@ ASKS: dict[str, dict[str, Ask]] = {
     },
 }
 BYTES = {"get_blob", "head_blob", "get_media_file", "head_media_file"}
+BYTES |= {"get_blob_preset", "head_blob_preset", "get_media_preset", "head_media_preset"}
 ABOUT_NOTHING = {"get_policy", "get_livez", "get_readyz", "get_metrics", "get_openapi", "get_docs", "get_docs_asset"}
 
 
@@ -261,7 +262,7 @@ def test_bytes_tell_no_difference(
     request: pytest.FixtureRequest, caller: str, theirs: Thing, nobodys: Thing, method: str, condition: str
 ) -> None:
     who: Caller = request.getfixturevalue(caller)
-    for path in ("/blobs/{name}", "/media/{ref_id}/file"):
+    for path in ("/blobs/{name}", "/media/{ref_id}/file", "/blobs/{name}/thumb", "/media/{ref_id}/file/thumb.webp"):
         answers = []
         for thing in (theirs, nobodys):
             headers = {name: value.format(name=thing.name) for name, value in CONDITIONS[condition].items()}

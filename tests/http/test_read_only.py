@@ -34,7 +34,10 @@ OPERATIONS = {
     for method, operation in methods.items()
     if method in METHODS
 }
-WRITES = [name for name, (*_, refused) in OPERATIONS.items() if refused]
+REFUSED = {name for name, (*_, refused) in OPERATIONS.items() if refused}
+WRITES = [name for name, (method, *_) in OPERATIONS.items() if name in REFUSED and method in METHODS[2:]]
+MAKES = {"get_blob_preset", "head_blob_preset", "get_media_preset", "head_media_preset"}
+"""What may have to be made before it is read."""
 BRIEFLY = {"ORPHAN_RETENTION": "1ms", "QUARANTINE": "1ms", "GC_INTERVAL": "50ms"}
 
 
@@ -57,6 +60,7 @@ def frozen(yard: Yard) -> Iterator[Frozen]:
             acme = before.caller("read", "write", "admin")
             content = fresh_jpeg()
             cover = acme.put("book/42/cover/0", content).json()["ref"]
+            assert acme.http.get(f"/blobs/{cover['blob']['sha256']}/thumb.jpg").status_code == 200
             file = acme.post("document/7/file", fresh_text()).json()["ref"]
             acme.upload(fresh_text())
             operator = before.key(None, "read", "write", "admin", "operator")
@@ -107,6 +111,7 @@ def test_whatever_writes_is_told_of_in_the_api() -> None:
     unsaid = {"sign_media", "sign_media_list"}  # which give something away, and keep nothing
     wanted = {name for name, (method, *_) in OPERATIONS.items() if method in METHODS[2:]}
     assert set(WRITES) == wanted - unsaid
+    assert REFUSED - set(WRITES) == MAKES
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -115,6 +120,15 @@ def test_a_write_is_refused_for_now_and_changes_nothing(frozen: Frozen, operatio
     document = problem(refused, 503, "read-only")
     assert document["retryable"] is True
     assert "nothing was changed" in document["detail"]
+    assert _everything(frozen.service) == frozen.everything
+
+
+def test_a_rendition_is_served_where_it_was_made_before_and_not_made_now(frozen: Frozen) -> None:
+    anyone = frozen.service.bearer(None).http
+    for path in (f"/blobs/{frozen.cover['blob']['sha256']}", f"/media/{frozen.cover['ref_id']}/file"):
+        assert anyone.get(f"{path}/thumb.jpg").headers["content-type"] == "image/jpeg"
+        document = problem(anyone.get(f"{path}/thumb.webp"), 503, "read-only")
+        assert document["retryable"] is True
     assert _everything(frozen.service) == frozen.everything
 
 

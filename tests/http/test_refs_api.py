@@ -70,7 +70,10 @@ def test_bytes_sent_before_are_attached_by_their_hash(acme: Caller) -> None:
         "frames": 1,
         "duration_ms": None,
         "readable": True,
+        "placeholder": ref["blob"]["placeholder"],
     }
+    assert ref["blob"]["placeholder"]["aspect"] == 1.5
+    assert ref["original"] is None
     assert acme.refs(COVER) == acme.refs("book/42") == [ref]
     assert acme.http.get(ref["links"]["self"]).json() == ref
     assert acme.http.get(ref["links"]["file"]).content == content
@@ -346,11 +349,36 @@ def test_a_policy_tells_a_front_end_what_the_role_accepts(reader: Caller) -> Non
         "media_types": [f"image/{name}" for name in ("jpeg", "png", "apng", "webp", "gif", "avif")],
         "max_bytes": 25 * 2**20,
         "max_pixels": 50_000_000,
-        "max_edge": None,
-        "oversize": "reject",
+        "max_edge": 2560,
+        "oversize": "downscale",
         "max_duration_ms": None,
         "visibility": "public",
         "public_allowed": True,
+        "normalise": {
+            "max_edge": 2560,
+            "strip": True,
+            "colour": "srgb",
+            "format": "original",
+            "max_frames": 1000,
+            "max_animation_ms": None,
+        },
+        "keep_original": True,
+        "presets": [_preset("thumb", 160, "cover")]
+        + [_preset(name, edge, "inside") for name, edge in (("small", 320), ("medium", 800), ("large", 1600))],
+    }
+    assert reader.http.get("/policies/document/file").json()["normalise"] is None
+
+
+def _preset(name: str, edge: int, fit: str) -> dict[str, object]:
+    formats = ["avif", "webp", "original"]
+    return {
+        "name": name,
+        "width": edge,
+        "height": edge,
+        "fit": fit,
+        "formats": formats,
+        "enlarge": False,
+        "eager": False,
     }
 
 

@@ -177,7 +177,7 @@ def test_each_request_has_one_server_span_in_the_trace_of_its_caller(left: Left)
         assert told(server)["http.response.status_code"] == str(request.answer.status_code), request.name
 
 
-OPTIONAL = {"error_type", "db_error_code", "cache_hit", "range", "media_id", "sha256", "bytes", "decision"}
+OPTIONAL = {"error_type", "db_error_code", "cache_hit", "range", "preset", "media_id", "sha256", "bytes", "decision"}
 """Fields that a call has when there is something to tell; of every handler, the bytes of its answer."""
 
 

@@ -8,20 +8,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from service.adapters.vips.renderer import ENGINE
 from service.application.changes import Command
+from service.application.make_rendition import Wanted
 from service.application.upload_blob import Upload
 from service.domain.arrangement import ReleaseAll, Reorder
 from service.domain.blob import Sha256
 from service.domain.decision import Attach, Release
-from service.domain.errors import RefkeepError
+from service.domain.errors import NotFound, OnHold, RefkeepError
 from service.domain.event import Actor
 from service.domain.hold import HoldKind
 from service.domain.hold_decision import PlaceHold
 from service.domain.lifecycle import Purge, ReleaseRef, Restore, Revise
+from service.domain.rendition import Format, Preset
 from service.ports.blobs import BlobOutcome
 from service.ports.holds import HoldOutcome
 from service.ports.idempotency import Claim, Replay
 from service.ports.refs import RefOutcome
+from service.ports.renditions import Rendition
 from tests.machine.model import Gist, Model, refused
 from tests.parts.faulty_store import Fate
 from tests.parts.ledgers import ACTOR
@@ -38,11 +42,15 @@ _PUT_FAILURES = {
 
 @dataclass(frozen=True)
 class Call:
-    """`run` makes it and returns what was answered; `expect` does it to the model and returns what must be answered."""
+    """`run` makes it and returns what was answered; `expect` does it to the model and returns what must be answered.
+
+    `remains` is what is left of it where its process dies before it is done.
+    """
 
     name: str
     run: Callable[[Life], Awaitable[object]]
     expect: Callable[[Model], Gist]
+    remains: Callable[[Model], None] = lambda _: None
 
     async def answer(self, life: Life) -> tuple[Gist, object]:
         """The gist of the answer, and the answer."""
@@ -148,12 +156,39 @@ def limit(slug: str, items: int | None) -> Call:
     return Call("limit", lambda life: life.use.put_workspace(slug, None, items), lambda model: model.limit(slug, items))
 
 
+def render(slug: str, content: bytes, preset: Preset, fate: Fate) -> Call:
+    """Somebody who holds bytes asks for a rendition of them."""
+    name, made = name_of(content), name_of(rendered(preset))
+    definition = preset.definition(ENGINE)
+
+    async def run(life: Life) -> object:
+        found = await life.descriptors.of_blob(name, slug)
+        if found is None or not found.held:
+            raise NotFound("This workspace does not hold these bytes.")
+        if found.hold is not None:
+            raise OnHold
+        return await life.make(Wanted(found.content, preset, Format.WEBP))
+
+    failure = _PUT_FAILURES.get(fate)
+    return Call(
+        f"render {name[:4]}",
+        run,
+        lambda model: model.render(slug, name, (definition, made), put_fails=failure),
+        lambda model: model.leave_claim(name, definition),
+    )
+
+
+def rendered(preset: Preset) -> bytes:
+    """The same for all parents, so that one blob is a rendition of many."""
+    return f"{Format.WEBP.media_type}\n{preset.name}".encode()
+
+
 def name_of(content: bytes) -> Sha256:
     """What the bytes go by."""
     return Sha256(hashlib.sha256(content).hexdigest())
 
 
-def gist_of(answer: object) -> Gist:  # noqa: PLR0911 - a case for each kind of answer
+def gist_of(answer: object) -> Gist:  # noqa: C901, PLR0911 - a case for each kind of answer
     """All of an answer but times and places in the log; of a stored one, that of the first."""
     match answer:
         case Replay():
@@ -164,6 +199,8 @@ def gist_of(answer: object) -> Gist:  # noqa: PLR0911 - a case for each kind of 
             return (answer.decision.value, answer.blob.sha256)
         case HoldOutcome():
             return (answer.decision.value,)
+        case Rendition():
+            return ("rendered", answer.content.sha256)
         case tuple() if all(isinstance(each, RefOutcome) for each in answer):
             return tuple(_gist_of_change(each) for each in answer)
         case list():

@@ -18,6 +18,7 @@ from service.domain.lifecycle import Purge, ReleaseRef, Restore, Revise
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 LEASE, TRASH, QUARANTINE, UPLOAD, ANSWERS, TOMBSTONE = 7 * DAY, 30 * DAY, DAY, DAY, 7 * DAY, 90 * DAY
+CLAIM = MINUTE
 CAPACITY = {"cover": 1, "pages": 8}
 USUAL_VISIBILITY = {"cover": "public", "pages": "private"}
 
@@ -50,10 +51,15 @@ class ModelRef:
 
 @dataclass
 class Model:
-    """Times are milliseconds; contents go by their hash, workspaces by their slug."""
+    """Times are milliseconds; contents go by their hash, workspaces by their slug.
+
+    `renditions` say of a blob and a definition which bytes were made and when; `defined` are the definitions of today.
+    `loose` are blobs that nobody held at some time: their renditions go when somebody looks.
+    """
 
     now: int
     limits: dict[str, int | None]
+    defined: frozenset[str] = frozenset()
     holdings: dict[tuple[str, str], int] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
     versions: dict[Entity, int] = field(default_factory=dict)
@@ -64,6 +70,9 @@ class Model:
     answers: dict[tuple[str, str], tuple[str, Gist, int]] = field(default_factory=dict)
     refusals: dict[tuple[Entity, str], int] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)
+    renditions: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    claims: dict[tuple[str, str], int] = field(default_factory=dict)
+    loose: set[str] = field(default_factory=set)
 
     def copy(self) -> Model:
         """A model of its own."""
@@ -81,6 +90,7 @@ class Model:
             "limits": dict(self.limits),
             "holds": dict(self.holds),
             "events": dict(self.events),
+            "renditions": dict(self.renditions),
         }
 
     # --- holdings ---------------------------------------------------------------------------------------------------
@@ -136,12 +146,59 @@ class Model:
             raise Refused("not-found")
         if any(ref.entity[0] == slug and ref.content == content for ref in self.refs.values()):
             raise Refused("blob-in-use")
-        del self.holdings[slug, content]
-        self._told(slug)
+        self._end_holding((slug, content))
         return ("released",)
+
+    def _end_holding(self, holding: tuple[str, str]) -> None:
+        del self.holdings[holding]
+        self._told(holding[0])
+        if not self._is_held(holding[1]):
+            self.loose.add(holding[1])
+
+    def _is_held(self, content: str) -> bool:
+        return any(held == content for _, held in self.holdings)
 
     def _use(self, slug: str) -> int:
         return sum(owner == slug for owner, _ in self.holdings)
+
+    # --- renditions -------------------------------------------------------------------------------------------------
+
+    def render(self, slug: str, content: str, wanted: tuple[str, str], *, put_fails: str | None = None) -> Gist:
+        """A rendition, by its definition and the name of its bytes, which are nobody's to hold."""
+        definition, made = wanted
+        if (slug, content) not in self.holdings:
+            return refused("not-found")
+        if content in self.holds:
+            return refused("on-hold")
+        if self.claims.get((content, definition), 0) > self.now:
+            return refused("unavailable")
+        if (content, definition) not in self.renditions:
+            if put_fails is not None:
+                return refused(put_fails)
+            self.renditions[content, definition] = made, self.now
+        return ("rendered", made)
+
+    def leave_claim(self, content: str, definition: str) -> None:
+        """Who was making it is dead; nobody else begins before a minute is over."""
+        self.claims[content, definition] = self.now + CLAIM
+
+    def shown(self) -> set[str]:
+        """The bytes that some rendition shows."""
+        return {made for made, _ in self.renditions.values()}
+
+    def drop_stale(self) -> None:
+        """What no preset would make any more ends."""
+        self.renditions = {
+            key: made
+            for key, made in self.renditions.items()
+            if key[1] in self.defined or self.now - made[1] < QUARANTINE
+        }
+
+    def drop_barren(self) -> None:
+        """So does what is made of bytes that nobody holds, unless these are on hold."""
+        kept = {content for _, content in self.holdings} | {*self.holds}
+        self.renditions = {key: made for key, made in self.renditions.items() if key[0] in kept}
+        self.loose &= {*self.holds}
 
     # --- holds and limits -------------------------------------------------------------------------------------------
 
@@ -390,8 +447,7 @@ class Model:
     def release_due(self) -> None:
         """What nothing uses ends with its lease, and so do bytes that nobody holds."""
         for holding in self.due_holdings():
-            del self.holdings[holding]
-            self._told(holding[0])
+            self._end_holding(holding)
         held = {content for _, content in self.holdings} | {*self.holds}
         self.blobs &= held
 
@@ -410,15 +466,24 @@ class Model:
             if lease <= self.now and holding not in used and holding[1] not in self.holds
         ]
 
-    def end_some(self, refs_left: set[UUID], holdings_left: set[tuple[str, str]]) -> None:
+    def end_some(
+        self, refs_left: set[UUID], holdings_left: set[tuple[str, str]], renditions_left: set[tuple[str, str]]
+    ) -> None:
         """A round that did not come to its end: of what was due, what is no longer there has ended."""
         for ref_id in self.due_refs():
             if ref_id not in refs_left:
                 self._forget(ref_id)
         for holding in self.due_holdings():
             if holding not in holdings_left:
-                del self.holdings[holding]
-                self._told(holding[0])
+                self._end_holding(holding)
+        before = self.renditions
+        self.drop_stale()
+        may_stay = self.renditions
+        self.renditions = {
+            key: made
+            for key, made in before.items()
+            if key in renditions_left or (key in may_stay and key[0] not in self.loose)
+        }
 
 
 def refused(code: str) -> Gist:

@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION refkeep_now() RETURNS timestamptz LANGUAGE sql VOLATI
     AS $$ SELECT now FROM tests_clock $$
 """
 _EMPTY = """TRUNCATE objects, blobs, holdings, holds, entities, refs, tombstones, events, rejections, idempotency,
-    holding_reviews, blob_reviews, tests_clock"""
+    holding_reviews, blob_reviews, renditions, rendition_claims, normalisations, tests_clock"""
 _BEGIN = "INSERT INTO tests_clock VALUES ('2030-01-01T00:00:00Z')"
 _WORKSPACES = """INSERT INTO workspaces (slug) SELECT unnest($1::text[])
     ON CONFLICT (slug) DO UPDATE SET used_bytes = 0, used_items = 0, max_bytes = NULL, max_items = NULL"""
@@ -43,6 +43,9 @@ SELECT json_build_object(
 'holds', (SELECT json_object_agg(encode(sha256, 'hex'), kind) FROM holds),
 'events', (SELECT json_object_agg(slug, count) FROM (
     SELECT w.slug, count(*) FROM events e JOIN workspaces w ON w.id = e.workspace_id GROUP BY w.slug) AS counts),
+'renditions', (SELECT json_agg(json_build_array(encode(parent.sha256, 'hex'), definition, encode(b.sha256, 'hex'),
+        {_MS.format("r.created_at")}))
+    FROM renditions r JOIN blobs parent ON parent.id = r.parent_id JOIN blobs b ON b.id = r.blob_id),
 'objects', (SELECT json_agg(json_build_array(key, encode(sha256, 'hex'), state,
         coalesce(delete_after <= refkeep_now(), false), state = 'pending' AND lease_until <= refkeep_now()))
     FROM objects),
@@ -50,7 +53,7 @@ SELECT json_build_object(
     FROM blobs b LEFT JOIN objects o ON o.id = b.object_id)
 )::text
 """
-_SETTINGS = ("holdings", "versions", "refs", "objects", "blobs", "bytes")
+_SETTINGS = ("holdings", "versions", "refs", "objects", "blobs", "bytes", "renditions")
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ async def look(connection: Connection, slugs: list[str], milliseconds: int = 1) 
         "limits": found["limits"],
         "holds": found["holds"] or {},
         "events": found["events"] or {},
+        "renditions": {(parent, definition): (made, at) for parent, definition, made, at in rows["renditions"]},
     }
     return Picture(
         found["now"],

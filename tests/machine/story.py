@@ -18,6 +18,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from service.adapters.vips.renderer import ENGINE
 from service.application.changes import Command
 from service.application.findings import Kind
 from service.domain.blob import Sha256
@@ -27,6 +28,7 @@ from service.domain.hold import HoldKind
 from service.domain.lifecycle import Revision
 from service.domain.policy import Visibility
 from service.domain.ref import Labels
+from service.domain.rendition import Preset
 from service.ports.feed import EventFilter
 from service.schemas.cursor import Cursor
 from tests.machine import calls
@@ -57,18 +59,22 @@ from tests.parts.lives import (
     BEFORE_COMMIT,
     BEFORE_DELETE,
     BEFORE_PUT,
+    DEFINED,
+    UNDEFINED,
     Crashed,
     Life,
     Points,
 )
 
 CONTENTS = [f"content {number} of the story".encode() for number in range(4)]
+RENDERED = {calls.name_of(calls.rendered(preset)) for preset in (DEFINED, UNDEFINED)}
 THOROUGH_EVERY = 20
 _ORDER = {"pending": 0, "live": 1, "condemned": 2}
 _ALL = EventFilter()
 
 slugs = st.sampled_from([SLUGS[0], SLUGS[0], SLUGS[1]])
 contents = st.sampled_from(CONTENTS)
+presets = st.sampled_from([DEFINED, DEFINED, UNDEFINED])
 keys = st.sampled_from([None, None, None, None, None, "new", "new", "old"])
 put_fates = st.sampled_from([*[Fate.FINE] * 8, *Fate])
 delete_fates = st.sampled_from([[]] * 4 + [[fate] for fate in Fate] + [[Fate.LATE, Fate.REFUSED], [Fate.TWICE] * 3])
@@ -92,10 +98,11 @@ asked = st.tuples(
 )
 """Kind, book, role, which content (mostly one that the workspace holds), position, how far behind the version is that
 the caller saw (None: it says nothing), which ref."""
-at_once = st.sampled_from(["change", "change", "change", "upload", "upload", "collect"]).flatmap(
+at_once = st.sampled_from(["change", "change", "change", "upload", "upload", "render", "collect"]).flatmap(
     lambda kind: {
         "change": st.tuples(st.just(kind), slugs, asked, keys),
         "upload": st.tuples(st.just(kind), slugs, contents, keys),
+        "render": st.tuples(st.just(kind), slugs, st.integers(0, 9), presets),
         "collect": st.tuples(st.just(kind)),
     }[kind]
 )
@@ -108,6 +115,7 @@ _ACTS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
     "upload": (6, (slugs, contents, keys, put_fates, upload_crashes)),
     "change": (16, (slugs, asked, keys, change_crashes)),
     "batch": (4, (slugs, st.lists(asked, min_size=1, max_size=3), keys, change_crashes)),
+    "render": (3, (slugs, st.integers(0, 9), presets, put_fates, upload_crashes)),
     "keep_or_give_up": (4, (slugs, contents, st.sampled_from(_HOLDING), keys)),
     "operate": (3, (slugs, contents, st.sampled_from(_OPERATION))),
     "send_again": (2, (st.integers(0, 9),)),
@@ -159,7 +167,7 @@ class Story(RuleBasedStateMachine):
         self.ground.run(self.ground.begin())
         self.life = self.ground.life()
         self.picture: Picture = self.ground.run(self.ground.look())
-        self.model = Model(self.picture.now, dict.fromkeys(SLUGS))
+        self.model = Model(self.picture.now, dict.fromkeys(SLUGS), frozenset({DEFINED.definition(ENGINE)}))
         for content in CONTENTS[:2]:
             self.tell("begin", self.called(calls.upload(SLUGS[0], content, None, Fate.FINE)))
 
@@ -188,6 +196,10 @@ class Story(RuleBasedStateMachine):
         self.tell("batch", self.called(calls.batch(slug, commands, name), crash))
         if key is not None:
             self.sent.append(lambda: calls.batch(slug, [self.anew(command) for command in commands], name))
+
+    def render(self, slug: str, which: int, preset: Preset, fate: Fate, crash: str | None) -> None:
+        self.ground.store.fates = deque([fate])
+        self.tell("render", self.called(calls.render(slug, self.some_bytes(slug, which), preset, fate), crash))
 
     def keep_or_give_up(self, slug: str, content: bytes, what: str, key: str | None) -> None:
         made = {
@@ -278,6 +290,7 @@ class Story(RuleBasedStateMachine):
         except Crashed:
             if crash != AFTER_COMMIT:
                 self.model = before
+                call.remains(self.model)
         await self.settle([self.model])
 
     def check_answer(self, call: Call, gist: Gist, expected: Gist, answer: object) -> None:
@@ -310,7 +323,9 @@ class Story(RuleBasedStateMachine):
         assert not note_refused, "nothing may be collected without a look at the sentinel"
         self.end_due()
         await self.settle([self.model])
-        assert {*self.picture.blobs} == self.model.blobs, "bytes that nobody holds, or none where somebody does"
+        blobs, shown = {*self.picture.blobs}, self.model.shown()
+        assert blobs - RENDERED == self.model.blobs, "bytes that nobody holds, or none where somebody does"
+        assert shown <= blobs, "renditions without bytes"
         left = [copy for copy in self.picture.objects.values() if copy.is_due or copy.is_abandoned]
         assert [copy for copy in left if copy.sha256 not in self.model.holds] == [], "a round leaves what was due"
 
@@ -325,7 +340,9 @@ class Story(RuleBasedStateMachine):
     def end_due(self) -> None:
         """What a whole round ends."""
         self.model.purge_due()
+        self.model.drop_stale()
         self.model.release_due()
+        self.model.drop_barren()
 
     async def waited(self, by: int) -> None:
         await self.settle([self.model], by)
@@ -404,6 +421,8 @@ class Story(RuleBasedStateMachine):
         match act:
             case ("change", slug, wanted, key):
                 return calls.change(slug, self.command(slug, wanted), self.key_of(key))
+            case ("render", slug, which, preset):
+                return calls.render(slug, self.some_bytes(slug, which), preset, Fate.FINE)
             case ("upload", slug, content, key):
                 return calls.upload(slug, content, self.key_of(key), Fate.FINE)
             case _:
@@ -424,7 +443,8 @@ class Story(RuleBasedStateMachine):
                 [],
                 [Model.sweep],
                 [Model.sweep, Model.purge_due],
-                [Model.sweep, Model.purge_due, Model.release_due],
+                [Model.sweep, Model.purge_due, Model.drop_stale],
+                [Model.sweep, Model.purge_due, Model.drop_stale, Model.release_due],
             ]
         for order in (steps, steps[::-1]):
             for stage in stages:
@@ -443,7 +463,7 @@ class Story(RuleBasedStateMachine):
         tables = self.picture.tables
         for model in models:
             if partly:
-                model.end_some({*tables["refs"]}, {*tables["holdings"]})
+                model.end_some({*tables["refs"]}, {*tables["holdings"]}, {*tables["renditions"]})
                 model.blobs &= {*self.picture.blobs}
             if model.picture() == tables:
                 self.model = model
@@ -506,7 +526,7 @@ class Story(RuleBasedStateMachine):
             await self.collected(None)
         await self.check_copies()
         assert {copy.state for copy in self.picture.objects.values()} <= {"live"}
-        assert {content for _, content in self.model.holdings} == {*self.picture.blobs}
+        assert {content for _, content in self.model.holdings} | self.model.shown() == {*self.picture.blobs}
         assert {*self.model.holdings} == {(ref.entity[0], ref.content) for ref in self.model.refs.values()}
         queued = await self.ground.behind.fetch("SELECT FROM holding_reviews UNION ALL SELECT FROM blob_reviews")
         assert queued == []
@@ -568,6 +588,10 @@ class Story(RuleBasedStateMachine):
         held = sorted(content for owner, content in self.model.holdings if owner == slug and which < 8)
         return Sha256(held[which % len(held)]) if held else calls.name_of(CONTENTS[which % len(CONTENTS)])
 
+    def some_bytes(self, slug: str, which: int) -> bytes:
+        name = self.some_content(slug, which)
+        return next(content for content in CONTENTS if calls.name_of(content) == name)
+
     def key_of(self, key: str | None) -> str | None:
         if key == "new":
             self.keys += 1
@@ -592,8 +616,13 @@ class Story(RuleBasedStateMachine):
 
 
 def meeting(first: Any, second: Any) -> Any:
-    """The second act, about the same book where both are about one: elsewhere they would not meet."""
+    """The second act, about the same book where both are about one: elsewhere they would not meet.
+
+    Of two who make one rendition the second waits for longer than a test does.
+    """
     match first, second:
+        case ("render", *_), ("render", slug, which, _):
+            return "upload", slug, CONTENTS[which % len(CONTENTS)], None
         case ("change", slug, (_, number, *_), _), ("change", _, (kind, _, *rest), key):
             return "change", slug, (kind, number, *rest), key
         case _:

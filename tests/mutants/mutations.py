@@ -55,8 +55,8 @@ MUTATIONS = (
             ),
             Replacement(
                 f"{_POSTGRES}/blobs.py",
-                "WHERE id = $24 AND state = 'pending' RETURNING id),",
-                "WHERE id = $24 RETURNING id),",
+                "WHERE id = $27 AND state = 'pending' RETURNING id),",
+                "WHERE id = $27 RETURNING id),",
             ),
             Replacement(
                 f"{_POSTGRES}/blobs.py",
@@ -71,12 +71,15 @@ MUTATIONS = (
         "publish into a store that is closed",
         (
             Replacement(
-                f"{_POSTGRES}/blobs.py",
-                'if load["store_epoch"] != self.standing.epoch:',
+                f"{_POSTGRES}/standing.py",
+                'if load["store_epoch"] != standing.epoch:',
                 'if load["store_epoch"] is None:',
             ),
         ),
-        (f"{_MOVES}::test_an_upload_that_lands_in_the_old_store_after_the_last_pass_is_refused",),
+        (
+            f"{_MOVES}::test_an_upload_that_lands_in_the_old_store_after_the_last_pass_is_refused",
+            f"{_MOVES}::test_a_rendition_comes_over_and_one_that_lands_too_late_is_made_anew",
+        ),
     ),
     Mutation(
         "close a store without waiting for who publishes",

@@ -19,6 +19,9 @@ _COUNTS = {
         WHERE o.state = 'live' AND b.id IS NULL""",
     "refs without a holding of their blob": """SELECT count(*) FROM refs r LEFT JOIN blobs b ON b.id = r.blob_id
         LEFT JOIN holdings h ON h.blob_id = b.id AND h.workspace_id = r.workspace_id WHERE h.blob_id IS NULL""",
+    "originals that are kept without a holding": """SELECT count(*) FROM refs r WHERE r.original_blob_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM holdings h
+            WHERE h.blob_id = r.original_blob_id AND h.workspace_id = r.workspace_id)""",
     "roles with a gap": """SELECT count(*) FROM (
         SELECT FROM refs WHERE state = 'live' GROUP BY workspace_id, entity_type, entity_id, role
         HAVING max(position) <> count(*) - 1) AS broken""",

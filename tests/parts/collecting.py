@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,25 +15,30 @@ from service.adapters.memory.storage import MemoryStorage
 from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.database import Database
 from service.adapters.postgres.leftovers import PostgresLeftovers
+from service.adapters.postgres.renditions import PostgresRenditions
 from service.adapters.postgres.sentinel import PostgresSentinel
 from service.adapters.postgres.trash import PostgresTrash
 from service.adapters.s3.storage import S3Storage
 from service.application.collect import Collect, Collected
+from service.application.drop_stale import DropStale
 from service.application.guard_store import GuardStore
 from service.application.lifetimes import Lifetimes
 from service.application.purge_due import PurgeDue
+from service.application.put_object import PutObject
+from service.application.staging import stage
 from service.application.upload_blob import Upload, UploadBlob
 from service.domain.blob import MediaInfo, Sha256
+from service.ports.renditions import PublishedRendition, RenditionKey
 from service.ports.storage import Storage
 from tests.parts.audit import ledger_flaws
 from tests.parts.blobs import get, keys
-from tests.parts.ledgers import ACTOR, LEASE, Ledger, set_clock_ahead
+from tests.parts.ledgers import ACTOR, IMAGE, LEASE, Ledger, set_clock_ahead
 
 QUARANTINE = timedelta(hours=24)
 MOMENT = timedelta(seconds=1)
 Store = FilesystemStorage | S3Storage | MemoryStorage
 _EMPTY = """TRUNCATE objects, blobs, holdings, holds, entities, refs, tombstones, events, rejections, idempotency,
-    holding_reviews, blob_reviews, store_moves"""
+    holding_reviews, blob_reviews, store_moves, renditions, rendition_claims, normalisations"""
 _numbers = count(1)
 
 
@@ -55,12 +60,16 @@ class PlainProber:
 
 @dataclass
 class Yard:
-    """Everything over one database and one store; `ahead` is how far its clock is moved."""
+    """Everything over one database and one store.
+
+    `ahead` is how far its clock is moved, `current` are the definitions of renditions that no collector drops.
+    """
 
     database: Database
     store: Store
     ledger: Ledger
     ahead: timedelta = timedelta()
+    current: Collection[str] = ()
 
     def collector(self, storage: Storage | None = None, clock: Callable[[], float] = monotonic) -> Collect:
         """A collector of its own, as another replica has it."""
@@ -71,6 +80,7 @@ class Yard:
             PostgresLeftovers(self.database),
             self.store,
             PurgeDue(PostgresTrash(self.database)),
+            DropStale(PostgresRenditions(self.database), frozenset(self.current), QUARANTINE),
             QUARANTINE,
             clock,
         )
@@ -91,6 +101,20 @@ class Yard:
         use = UploadBlob(storage or self.store, PlainProber(), ledger.objects, ledger.blobs, Lifetimes(holding=LEASE))
         await use(Upload(workspace, ACTOR, chunks(), 1_000_000))
         return Sha256(hashlib.sha256(body).hexdigest())
+
+    async def render(self, key: RenditionKey, content: bytes, storage: Storage | None = None) -> PublishedRendition:
+        """Publish these bytes as a rendition, as whoever makes renditions does."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield content
+
+        store, renditions = storage or self.store, PostgresRenditions(self.database)
+        put = PutObject(store, self.ledger.objects, Lifetimes(holding=LEASE))
+        staged = await stage(store, chunks(), 1_000_000)
+        try:
+            return await put(staged, lambda reservation: renditions.publish(key, reservation, IMAGE))
+        finally:
+            await staged.object.cancel()
 
     async def collect(self) -> list[Collected]:
         """Collect until there is nothing more to do now."""
@@ -129,8 +153,9 @@ class Yard:
             "reviews": """SELECT count(*) FROM (SELECT due FROM holding_reviews UNION ALL SELECT due FROM blob_reviews)
                 AS reviews WHERE due <= refkeep_now()""",
             "objects that are not live": "SELECT count(*) FROM objects WHERE state <> 'live'",
-            "blobs without a holding": """SELECT count(*) FROM blobs b WHERE NOT EXISTS (
-                SELECT FROM holdings h WHERE h.blob_id = b.id)""",
+            "blobs without a reason": """SELECT count(*) FROM blobs b WHERE NOT EXISTS (
+                SELECT FROM holdings h WHERE h.blob_id = b.id) AND NOT EXISTS (
+                SELECT FROM renditions r JOIN holdings h ON h.blob_id = r.parent_id WHERE r.blob_id = b.id)""",
         }
         counts = {name: (await self.database.fetch(query))[0]["count"] for name, query in queries.items()}
         rows = await self.database.fetch("SELECT key FROM objects WHERE state = 'live'")

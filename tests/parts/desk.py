@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -17,14 +17,16 @@ from service.delivery.asgi import Message
 from service.delivery.endpoint import Delivery
 from service.delivery.known import KnownGrants
 from service.delivery.permissions import Permissions
+from service.delivery.presets import Presets
 from service.domain.blob import Sha256, parse_sha256
 from service.domain.errors import Unauthorized
-from service.domain.policy import Visibility
+from service.domain.policy import RoleRule, Visibility
 from service.domain.ref import RefState
 from service.domain.signature import Signatures
-from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
+from service.ports.descriptors import Admission, BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
 from service.ports.storage import Storage
 from service.router.problems import problem_answer
+from tests.parts.darkroom import PRESET_POLICIES, Darkroom
 
 MIB = 1024 * 1024
 REF_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
@@ -42,6 +44,8 @@ class KnownDescriptors:
 
     blobs: dict[Sha256, tuple[BlobDescriptor, set[str]]] = field(default_factory=dict)
     refs: dict[UUID, tuple[MediaDescriptor | PurgedMedia, str]] = field(default_factory=dict)
+    roles_of: dict[Sha256, list[tuple[str, str, bool, str]]] = field(default_factory=dict)
+    """Refs of a blob: entity type, role, whether it is live and public, whose it is."""
 
     async def of_blob(self, sha256: Sha256, workspace: str | None) -> BlobDescriptor | None:
         """See the port."""
@@ -56,6 +60,18 @@ class KnownDescriptors:
             return None
         media, owner = self.refs[ref_id]
         return replace(media, owned=workspace == owner)
+
+    async def admission(self, sha256: Sha256, workspace: str | None, roles: Sequence[RoleRule]) -> Admission:
+        """See the port; the refs of a blob are in `roles_of`."""
+        shown = self.roles_of.get(sha256, [])
+        admitted = [(public, owner) for entity_type, role, public, owner in shown if admits(roles, entity_type, role)]
+        return Admission(any(public for public, _ in admitted), any(owner == workspace for _, owner in admitted))
+
+
+def admits(roles: Sequence[RoleRule], entity_type: str, role: str) -> bool:
+    """What the first rule that fits says."""
+    fits = (each for each in roles if each.entity_type in {"*", entity_type} and each.role in {"*", role})
+    return next((each.admits for each in fits), False)
 
 
 async def reader(headers: Mapping[str, str]) -> str | None:
@@ -134,6 +150,7 @@ class Desk:
     storage: Storage
     descriptors: KnownDescriptors
     delivery: Delivery
+    darkroom: Darkroom
 
     async def add(self, content: bytes, *, public: bool = True, media_type: str = "image/png") -> str:
         """Store `content`, held by the workspace `ours`; return its path."""
@@ -156,7 +173,7 @@ class Desk:
         """Store `content` behind the ref of `FILE`, of `ours`."""
         path = await self.add(content, public=False)
         served = self.descriptors.blobs[parse_sha256(path.removeprefix("/blobs/"))][0].content
-        media = MediaDescriptor(REF_ID, served, visibility, state, False, "für.png", CREATED)
+        media = MediaDescriptor(REF_ID, served, visibility, state, False, "für.png", CREATED, "book", "cover")
         self.descriptors.refs[REF_ID] = (media, "ours")
         return FILE
 
@@ -167,7 +184,9 @@ def desk_on(
     """Unless `grants` says otherwise, nothing is remembered of permissions."""
     descriptors = KnownDescriptors()
     permissions = Permissions(descriptors, reader, grants or KnownGrants(0), signatures, lambda: NOW)
-    return Desk(storage, descriptors, Delivery(permissions, storage, problem_answer, **options))
+    darkroom = Darkroom(storage)
+    presets = Presets(permissions, PRESET_POLICIES, darkroom.replica())
+    return Desk(storage, descriptors, Delivery(permissions, storage, problem_answer, presets, **options), darkroom)
 
 
 def noise(size: int) -> bytes:

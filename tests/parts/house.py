@@ -6,25 +6,32 @@ import asyncio
 import hashlib
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from service.adapters.memory.blobs import MemoryBlobs
 from service.adapters.memory.database import MemoryDatabase
 from service.adapters.memory.storage import MemoryStaged, MemoryStorage
 from service.application.attach_blob import AttachBlob
 from service.application.attach_bytes import AttachBytes, Target
+from service.application.change_refs import ChangeRefs
+from service.application.changes import Rules
 from service.application.lifetimes import Lifetimes
+from service.application.normalise import Normalise
 from service.application.upload_blob import Upload, UploadBlob
 from service.domain.blob import MediaInfo, Sha256
 from service.domain.errors import StorageUnavailable, Unavailable
 from service.domain.event import Event
+from service.domain.policy import RoleRule
 from service.ports.blobs import Published
+from service.ports.descriptors import Admission, BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
 from service.ports.storage import StagedObject
 from tests.parts.blobs import files_under, get, keys
 from tests.parts.ledgers import ACTOR, RULES, Ledger, attach, book, memory_ledger
+from tests.parts.rendering import WordRenderer
 
 LIFETIMES = Lifetimes()
 
@@ -47,6 +54,29 @@ class SignedProber:
 
     async def aclose(self) -> None:
         """Nothing to stop."""
+
+
+@dataclass(frozen=True)
+class HeldBytes:
+    """`Descriptors` of blobs alone, of what the memory database has."""
+
+    database: MemoryDatabase
+
+    async def of_blob(self, sha256: Sha256, workspace: str | None) -> BlobDescriptor | None:
+        """See the port."""
+        live = [found for found, state in self.database.objects.values() if state == "live" and found.sha256 == sha256]
+        if not live:
+            return None
+        content = ServableBytes(sha256, live[0].size, self.database.blobs[sha256].media.media_type, live[0].key)
+        return BlobDescriptor(content, public=False, held=(workspace, sha256) in self.database.holdings)
+
+    async def of_ref(self, ref_id: UUID, workspace: str | None) -> MediaDescriptor | PurgedMedia | None:
+        """Nobody asks."""
+        raise NotImplementedError
+
+    async def admission(self, sha256: Sha256, workspace: str | None, roles: Sequence[RoleRule]) -> Admission:
+        """Nobody asks."""
+        raise NotImplementedError
 
 
 @dataclass
@@ -77,6 +107,10 @@ class House:
     upload: UploadBlob = field(init=False)
     attach: AttachBlob = field(init=False)
     attach_bytes: AttachBytes = field(init=False)
+    change_refs: ChangeRefs = field(init=False)
+    normalise: Normalise = field(init=False)
+    rules: Rules = RULES
+    renderer: WordRenderer = field(default_factory=WordRenderer)
 
     def __post_init__(self) -> None:
         self.storage = self.storage or MemoryStorage(self.folder)
@@ -88,8 +122,13 @@ class House:
         named = {"storage": self.storage, "objects": self.ledger.objects, "blobs": self.ledger.blobs, **parts}
         prober = named.pop("prober", SignedProber())
         self.upload = UploadBlob(prober=prober, lifetimes=LIFETIMES, **named)
-        self.attach = AttachBlob(self.ledger.refs, RULES)
+        memory = self.ledger.normalisations
+        descriptors = HeldBytes(self.database)
+        refs = self.ledger.refs
+        self.normalise = Normalise(self.rules, refs, self.upload, descriptors, self.renderer, memory)
+        self.attach = AttachBlob(refs, self.rules, self.normalise)
         self.attach_bytes = AttachBytes(self.upload, self.attach)
+        self.change_refs = ChangeRefs(refs, self.rules, self.normalise)
 
     async def open(self, max_bytes: int | None = None) -> House:
         """Make the spool and the workspace."""

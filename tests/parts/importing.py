@@ -13,7 +13,9 @@ from typing import Any
 
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.postgres.database import Database
+from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.imports import PostgresImports
+from service.adapters.postgres.normalisations import PostgresNormalisations
 from service.adapters.sources.any_source import AnySource
 from service.adapters.sources.files import FileSource
 from service.adapters.sources.web import WebSource
@@ -24,6 +26,7 @@ from service.application.changes import Rules
 from service.application.import_entity import Effort, ImportEntity, RowResult
 from service.application.import_manifest import ImportManifest
 from service.application.lifetimes import Lifetimes
+from service.application.normalise import Normalise
 from service.application.roll_back_import import RollBackImport
 from service.application.upload_blob import Upload, UploadBlob
 from service.domain.blob import MediaInfo, Sha256
@@ -38,6 +41,7 @@ from service.schemas.policy_file import load_policies
 from tests.parts.blobs import get
 from tests.parts.ledgers import ACTOR, Ledger, attach, fresh
 from tests.parts.manifests import as_csv, picture
+from tests.parts.rendering import WordRenderer
 
 LIFETIMES = Lifetimes()
 RULES = Rules(load_policies(None), LIFETIMES)
@@ -119,6 +123,7 @@ class ImportDesk:
         self.sources = WatchedSources(AnySource(FileSource(self.folder), self.web))
         self.imports: Any = PostgresImports(self.database)
         self.refs: Any = self.ledger.refs
+        self.renderer = WordRenderer()
         self.delays: tuple[float, ...] = (0, 0, 0)
 
     def file(self, name: str, content: bytes | None = None) -> str:
@@ -143,7 +148,7 @@ class ImportDesk:
         digest = hashlib.sha256(manifest).hexdigest()
         run = await self.imports.begin(digest, "manifest.csv") if effort is Effort.DO else None
         upload = UploadBlob(self.store, HeadProber(), self.ledger.objects, self.ledger.blobs, LIFETIMES)
-        change = ChangeRefs(self.refs, RULES)
+        change = self.change_refs(upload)
         at_once = asyncio.Semaphore(self.jobs)
         entity = ImportEntity(self.sources, upload, change, self.refs, self.imports, RULES, 2**20, at_once, self.delays)
         results: list[RowResult] = []
@@ -156,11 +161,19 @@ class ImportDesk:
         ordered = sorted(results, key=lambda result: result.line)
         return Told(run, {verdict.value: count for verdict, count in counts.items()}, ordered)
 
+    def change_refs(self, upload: UploadBlob) -> ChangeRefs:
+        """Changes of refs, with a renderer of words."""
+        database, rules = self.database, RULES
+        memory, descriptors = PostgresNormalisations(database), PostgresDescriptors(database)
+        normalise = Normalise(rules, self.refs, upload, descriptors, self.renderer, memory)
+        return ChangeRefs(self.refs, rules, normalise)
+
     async def roll_back(self, run: ImportRun | None, *, dry_run: bool = False) -> list[tuple[EntityKey, RollBackPlan]]:
         """Take a run back."""
         assert run is not None
         told: list[tuple[EntityKey, RollBackPlan]] = []
-        use = RollBackImport(self.imports, ChangeRefs(self.refs, RULES), self.jobs)
+        upload = UploadBlob(self.store, HeadProber(), self.ledger.objects, self.ledger.blobs, LIFETIMES)
+        use = RollBackImport(self.imports, self.change_refs(upload), self.jobs)
         await use(run, lambda entity, plan: told.append((entity, plan)), dry_run=dry_run)
         return told
 
@@ -178,7 +191,7 @@ class ImportDesk:
         """What a caller of the API does who sends bytes and attaches them; without a position it appends."""
         name = Sha256(hashlib.sha256(content).hexdigest())
         await self.upload(entity.workspace, content)
-        command = attach(entity, role, name, position)
+        command = replace(attach(entity, role, name, position), sent=name)
         change = RULES.change(replace(command, expectation=replace(command.expectation, empty_slot=False)))
         return fresh(await self.ledger.refs.change(change.question, change.judge))
 

@@ -16,6 +16,7 @@ from service.adapters.memory.access import MemoryKeys, MemoryWorkspaces
 from service.adapters.memory.blobs import MemoryBlobs
 from service.adapters.memory.catalogue import MemoryCatalogue
 from service.adapters.memory.database import MemoryDatabase
+from service.adapters.memory.normalisations import MemoryNormalisations
 from service.adapters.memory.objects import MemoryObjects
 from service.adapters.memory.refs import MemoryRefs
 from service.adapters.memory.trash import MemoryTrash
@@ -23,6 +24,7 @@ from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.blobs import PostgresBlobs
 from service.adapters.postgres.catalogue import PostgresCatalogue
 from service.adapters.postgres.database import PATIENCE, Database
+from service.adapters.postgres.normalisations import PostgresNormalisations
 from service.adapters.postgres.objects import PostgresObjects
 from service.adapters.postgres.opening import open_database
 from service.adapters.postgres.refs import PostgresRefs
@@ -43,6 +45,7 @@ from service.ports.access import KeyStore, WorkspaceOutcome, WorkspaceStore
 from service.ports.blobs import BlobLedger, BlobOutcome, HoldingJudge, Published
 from service.ports.catalogue import Catalogue
 from service.ports.idempotency import Claim, Replay
+from service.ports.normalisations import Normalisations
 from service.ports.objects import ObjectLedger
 from service.ports.refs import BatchOutcome, RefLedger, RefOutcome, RoleJudge
 from service.ports.trash import Trash
@@ -76,6 +79,7 @@ class Ledger:
     workspaces: WorkspaceStore
     trash: Trash
     catalogue: Catalogue
+    normalisations: Normalisations
     events: Callable[[str], Awaitable[list[Event]]]
     object_states: Callable[[], Awaitable[dict[str, str]]]
     advance: Callable[[timedelta], Awaitable[None]]
@@ -145,6 +149,7 @@ def memory_ledger(database: MemoryDatabase) -> Ledger:
         MemoryWorkspaces(database),
         MemoryTrash(database),
         MemoryCatalogue(database),
+        MemoryNormalisations(database),
         events,
         object_states,
         advance,
@@ -179,6 +184,7 @@ def postgres_ledger(database: Database) -> Ledger:
         PostgresWorkspaces(database),
         PostgresTrash(database),
         PostgresCatalogue(database),
+        PostgresNormalisations(database),
         events,
         object_states,
         advance,
@@ -248,11 +254,12 @@ def attach(
     version: int | None = None,
     ref_id: UUID | None = None,
     actor: Actor = ACTOR,
+    sent: Sha256 | None = None,
 ) -> Attach:
     """A command: PUT where there is a position, else POST, unless `shift` says otherwise."""
     shifts = position is None if shift is None else shift
     expected = Expectation(None if version is None else frozenset({version}))
-    return Attach(entity, role, position, shifts, sha256, labels, visibility, ref_id or uuid7(), actor, expected)
+    return Attach(entity, role, position, shifts, sha256, labels, visibility, ref_id or uuid7(), actor, expected, sent)
 
 
 def release(entity: EntityKey, role: str, position: int, version: int | None = None) -> Release:

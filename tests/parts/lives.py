@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +18,20 @@ import asyncpg
 
 from service import composition
 from service.adapters.postgres.database import Connection, Database
+from service.adapters.postgres.descriptors import PostgresDescriptors
+from service.adapters.vips.renderer import ENGINE
 from service.application.collect import Collect
+from service.application.make_rendition import MakeRendition
+from service.domain.rendition import Preset
 from service.router.use_cases import UseCases
 from service.settings import Settings
 from tests.parts.collecting import PlainProber
 from tests.parts.faulty_store import FaultyStore
 from tests.parts.ledgers import POLICIES
+from tests.parts.rendering import WordRenderer
+
+DEFINED, UNDEFINED = Preset("defined", 2, 2), Preset("undefined", 3, 3)
+"""A preset of the policies of a life, and one that they no longer have."""
 
 AFTER_RESERVE, BEFORE_PUT, AFTER_PUT = "after reserve", "before put", "after put"
 AFTER_LOCKS, AFTER_LOAD, BEFORE_COMMIT, AFTER_COMMIT = "after locks", "after load", "before commit", "after commit"
@@ -186,6 +195,8 @@ class Life:
     use: UseCases
     collect: Collect
     points: Points
+    make: MakeRendition
+    descriptors: PostgresDescriptors
 
 
 def begin_life(pool: asyncpg.Pool[asyncpg.Record], store: FaultyStore, points: Points | None = None) -> Life:
@@ -194,6 +205,18 @@ def begin_life(pool: asyncpg.Pool[asyncpg.Record], store: FaultyStore, points: P
     database, settings = _LivingDatabase(pool, passed), Settings()
     living: Any = _LivingStore(store, passed)
     nobody = cast("Any", None)
-    parts = composition.Parts(database, living, living, PlainProber(), nobody, nobody, nobody)
-    use = composition.create_use_cases(settings, POLICIES, cast("Any", None), parts)
-    return Life(use, composition.create_collect(settings, database, living), passed)
+    renderer, policies = WordRenderer(ENGINE), replace(POLICIES, presets=(DEFINED,))
+    parts = composition.Parts(database, living, living, PlainProber(), renderer, nobody, nobody, nobody)
+    use = composition.create_use_cases(settings, policies, cast("Any", None), parts)
+    collect = composition.create_collect(settings, policies, database, living)
+    make = replace(composition.create_make_rendition(settings, parts), clock=_hasty_clock(), sleep=_no_sleep)
+    return Life(use, collect, passed, make, PostgresDescriptors(database))
+
+
+def _hasty_clock() -> Callable[[], float]:
+    """Whoever waits for another's making gives up after two looks."""
+    return map(float, count(0, 20)).__next__
+
+
+async def _no_sleep(_: float) -> None:
+    await asyncio.sleep(0)

@@ -12,21 +12,26 @@ from typing import Any
 
 from service.adapters.moving import Elsewhere, MovingStorage
 from service.adapters.postgres.blobs import PostgresBlobs
+from service.adapters.postgres.descriptors import PostgresDescriptors
 from service.adapters.postgres.integrity import PostgresIntegrity
 from service.adapters.postgres.moves import PostgresMoves
+from service.adapters.postgres.renditions import PostgresRenditions
 from service.adapters.postgres.sentinel import PostgresSentinel
 from service.application.collect import Collect
 from service.application.copy_objects import Pass
 from service.application.guard_store import GuardStore
 from service.application.lifetimes import Lifetimes
+from service.application.make_rendition import MakeRendition, Wanted
 from service.application.move_store import Moved, MoveStore, Side, Wish
 from service.application.standing import StoreStanding
 from service.application.throttle import Throttle
 from service.application.upload_blob import Upload, UploadBlob
 from service.domain.blob import Sha256
 from service.domain.errors import ObjectMissing, StorageUnavailable
+from service.domain.rendition import Format, Preset
 from tests.parts.blobs import get, keys
 from tests.parts.collecting import PlainProber, Yard
+from tests.parts.darkroom import PlainRenderer
 from tests.parts.ledgers import ACTOR, LEASE
 
 OLD, NEW, THIRD = "file:///old/blobs", "file:///new/blobs", "file:///third/blobs"
@@ -54,6 +59,15 @@ class Replica:
         await use(Upload(workspace, ACTOR, chunks(), 1_000_000))
         return Sha256(hashlib.sha256(content).hexdigest())
 
+    async def render(self, parent: Sha256, preset: Preset, storage: Any = None) -> Sha256:
+        """Make a rendition through this replica."""
+        database, objects = self.yard.database, self.yard.ledger.objects
+        renditions, store = PostgresRenditions(database, self.standing), storage or self.storage
+        found = await PostgresDescriptors(database).of_blob(parent, None)
+        assert found is not None
+        make = MakeRendition(renditions, PlainRenderer(), store, objects, Lifetimes(holding=LEASE))
+        return (await make(Wanted(found.content, preset, Format.WEBP))).content.sha256
+
     async def read(self, sha256: Sha256) -> bytes:
         """The bytes of a live blob."""
         key = await self.yard.key_of(sha256)
@@ -70,6 +84,7 @@ class Replica:
             collect.leftovers,
             own,
             collect.purge_due,
+            collect.drop_stale,
             collect.quarantine,
         )
 

@@ -43,6 +43,8 @@ _ROWS = {
     "entities": "workspace_id, entity_type, entity_id",
     "refs": "id",
     "idempotency": "workspace_id, key",
+    "renditions": "parent_id, definition, format",
+    "normalisations": "workspace_id, blob_id, definition",
 }
 """Tables, each with what makes a row of it the same row later."""
 _OTHERS = ("AWS_", "OTEL_")

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.blob import Sha256
-from service.domain.collection import COLLECTOR, BlobReview, HoldingReview, Verdict, judge_blob, judge_holding
+from service.domain.collection import (
+    COLLECTOR,
+    BlobReview,
+    BlobVerdict,
+    HoldingReview,
+    Verdict,
+    judge_blob,
+    judge_holding,
+)
 from service.domain.errors import BadName, NotFound, OnHold
 from service.domain.event import Actor, DecisionKind, Event, EventType, HoldEvent, HoldingEvent, evolve_holding
 from service.domain.hold import Hold, HoldKind
@@ -49,11 +57,17 @@ def test_a_holding_that_is_gone_needs_no_further_look() -> None:
 
 @pytest.mark.parametrize(("held", "on_hold"), [(True, False), (False, True), (True, True)])
 def test_a_blob_stays_while_anything_needs_it(held: bool, on_hold: bool) -> None:
-    assert judge_blob(BlobReview(NOW, held, on_hold), timedelta(hours=1)) is None
+    assert judge_blob(BlobReview(NOW, held, shown=False, on_hold=on_hold), timedelta(hours=1)) == BlobVerdict()
 
 
 def test_the_bytes_of_a_blob_that_goes_stay_for_the_quarantine() -> None:
-    assert judge_blob(BlobReview(NOW, held=False, on_hold=False), timedelta(hours=1)) == NOW + timedelta(hours=1)
+    verdict = judge_blob(BlobReview(NOW, held=False, shown=False, on_hold=False), timedelta(hours=1))
+    assert verdict == BlobVerdict(barren=True, delete_after=NOW + timedelta(hours=1))
+
+
+def test_a_rendition_stays_without_a_holder_and_has_no_renditions_of_its_own() -> None:
+    verdict = judge_blob(BlobReview(NOW, held=False, shown=True, on_hold=False), timedelta(hours=1))
+    assert verdict == BlobVerdict(barren=True, delete_after=None)
 
 
 @pytest.mark.parametrize(("kind", "status"), [(HoldKind.LEGAL, 451), (HoldKind.QUARANTINE, 404)])
@@ -120,6 +134,6 @@ def test_other_names_of_workspaces_are_refused(text: str) -> None:
 
 def test_a_plan_says_how_much_of_all_objects_goes() -> None:
     some, none = Amount(1, 10), Amount()
-    assert Plan(some, some, some, some, none, none, Amount(8, 80)).percent == 25.0
-    assert Plan(none, none, none, none, none, none, none).percent == 0.0
+    assert Plan(some, some, some, some, some, none, none, Amount(8, 80)).percent == 25.0
+    assert Plan(none, none, none, none, none, none, none, none).percent == 0.0
     assert Amount(1, 10) + Amount(2, 5) == Amount(3, 15)

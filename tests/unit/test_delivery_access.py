@@ -14,6 +14,7 @@ from service.domain.ref import RefState
 from service.ports.descriptors import BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
 
 CONTENT = ServableBytes(parse_sha256("ab" * 32), 3, "image/png", "ab/ab/key")
+WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_a_blob_goes_to_anyone_while_public_and_else_to_its_holders(
 def test_media_goes_by_its_own_state_and_visibility(
     state: RefState, visibility: Visibility, owned: bool, expected: Reuse | Refusal
 ) -> None:
-    media = MediaDescriptor(UUID(int=7), CONTENT, visibility, state, owned, "a.png", datetime(2026, 1, 1, tzinfo=UTC))
+    media = MediaDescriptor(UUID(int=7), CONTENT, visibility, state, owned, "a.png", WHEN, "book", "cover")
     found = judge_media(media)
     assert found == (expected if isinstance(expected, Refusal) else Grant(CONTENT, expected, media))
 
@@ -67,11 +68,12 @@ def test_a_hold_refuses_whoever_might_have_had_the_bytes_and_tells_nobody_else(h
     for public, held in ((True, True), (True, False), (False, True)):
         assert judge_blob(BlobDescriptor(CONTENT, public, held, hold)) is told
     assert judge_blob(BlobDescriptor(CONTENT, public=False, held=False, hold=hold)) is Refusal.NOT_FOUND
-    when = datetime(2026, 1, 1, tzinfo=UTC)
     for visibility, owned, expected in (
         (Visibility.PUBLIC, False, told),
         (Visibility.PRIVATE, True, told),
         (Visibility.PRIVATE, False, Refusal.NOT_FOUND),
     ):
-        media = MediaDescriptor(UUID(int=7), CONTENT, visibility, RefState.LIVE, owned, "a.png", when, hold)
+        media = MediaDescriptor(
+            UUID(int=7), CONTENT, visibility, RefState.LIVE, owned, "a.png", WHEN, "book", "cover", hold
+        )
         assert judge_media(media) is expected

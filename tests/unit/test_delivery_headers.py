@@ -36,6 +36,8 @@ MEDIA = MediaDescriptor(
     False,
     "für.png",
     datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
+    "book",
+    "cover",
 )
 BLOB_GRANT = Grant(CONTENT, Reuse.IMMUTABLE)
 MEDIA_GRANT = Grant(CONTENT, Reuse.BRIEF, MEDIA)

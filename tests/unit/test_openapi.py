@@ -21,7 +21,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from service.commands.openapi import openapi
-from service.delivery.routes import BlobRoute, MediaRoute
+from service.delivery.routes import BlobRoute, MediaRoute, PresetRoute, Route
 from service.domain import errors
 from service.router import feed, media
 from service.router.api import HANDLERS, operations_by_route
@@ -66,7 +66,8 @@ QUERIES: dict[str, type[msgspec.Struct]] = {
     "post_ref": AttachFields,
     "get_workspace": operators.UseQuery,
 }
-DELIVERY = (BlobRoute(None), MediaRoute(None))
+BYTES = (BlobRoute(None), MediaRoute(None))
+DELIVERY: tuple[Route, ...] = (*BYTES, *(PresetRoute(each, "thumb") for each in BYTES))
 
 Content = dict[str, Any]
 
@@ -131,7 +132,8 @@ def test_its_operations_are_the_routes_of_the_service_and_no_others() -> None:
 
 def test_an_operation_is_named_after_its_handler() -> None:
     names = {handler.handler_name.rpartition(".")[2] for handler in HANDLERS}
-    names |= {"get_blob", "head_blob", "get_media_file", "head_media_file"}
+    for each in ("blob", "media_file", "blob_preset", "media_preset"):
+        names |= {f"get_{each}", f"head_{each}"}
     assert sorted(operation["operationId"] for _, _, operation in operations()) == sorted(names)
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from service.domain.blob import MediaInfo
 from service.domain.errors import PolicyUnknown, Rejected, VisibilityNotAllowed
-from service.domain.policy import Cardinality, Policies, Policy, Visibility, refusal_of, resolve_visibility
+from service.domain.policy import Cardinality, Oversize, Policies, Policy, Visibility, refusal_of, resolve_visibility
+from service.domain.rendition import Normalisation, Preset
 
 POLICY = Policy("book", "cover", Cardinality.SINGLE, Visibility.PUBLIC)
 PICTURE = MediaInfo("image/png", 800, 600, 1, None, readable=True)
@@ -49,6 +50,12 @@ def test_a_role_without_a_policy_is_refused_with_the_known_ones(entity_type: str
     assert policies.of("book", "cover") is policies.items[0]
 
 
+def test_pictures_are_needed_where_a_role_has_presets_or_normalises() -> None:
+    needing = [replace(POLICY, presets=("thumb",)), replace(POLICY, normalisation=Normalisation())]
+    assert not Policies((POLICY,), (Preset("thumb", 1, 1),)).need_pictures
+    assert all(Policies((POLICY, each)).need_pictures for each in needing)
+
+
 def test_a_single_role_holds_one_and_a_list_what_its_policy_says() -> None:
     assert replace(POLICY, max_items=7).capacity == 1
     assert replace(POLICY, cardinality=Cardinality.LIST, max_items=7).capacity == 7
@@ -70,6 +77,44 @@ def test_media_types_are_exact_or_wild(allowed: tuple[str, ...], *, accepted: bo
     policy = replace(POLICY, media_types=allowed)
     assert policy.accepts_type("image/png") is accepted
     assert code_of(refusal_of(policy, 1, PICTURE)) == (None if accepted else "media-type-not-allowed")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "code"),
+    [
+        ("image/jpeg", None),
+        ("image/apng", None),
+        ("image/tiff", "dimensions-exceeded"),
+        ("video/mp4", "dimensions-exceeded"),
+    ],
+)
+def test_what_can_be_scaled_down_is_taken_beyond_the_edge_and_never_beyond_the_pixels(
+    media_type: str, code: str | None
+) -> None:
+    policy = replace(POLICY, max_edge=700, oversize=Oversize.DOWNSCALE)
+    assert code_of(refusal_of(policy, 1, replace(PICTURE, media_type=media_type))) == code
+    assert code_of(refusal_of(replace(policy, max_pixels=1000), 1, PICTURE)) == "dimensions-exceeded"
+    assert code_of(refusal_of(replace(policy, oversize=Oversize.REJECT), 1, PICTURE)) == "dimensions-exceeded"
+
+
+def test_the_most_exact_policy_says_whether_a_role_admits_a_preset() -> None:
+    """The first rule that fits says what `find` would."""
+    names = [("*", "*"), ("*", "cover"), ("book", "*"), ("book", "cover")]
+    items = [
+        replace(policy_named(*each), presets=("small",) if number % 2 else ()) for number, each in enumerate(names)
+    ]
+    rules = Policies(tuple(items)).admitting("small")
+    for entity_type, role in (("book", "cover"), ("book", "page"), ("film", "cover"), ("film", "page")):
+        found = Policies(tuple(items)).find(entity_type, role)
+        assert found is not None
+        fits = [each for each in rules if each.entity_type in {"*", entity_type} and each.role in {"*", role}]
+        assert fits[0].admits is ("small" in found.presets)
+
+
+def test_presets_are_found_by_their_names() -> None:
+    policies = Policies((POLICY,), (Preset("small", 320, 320), Preset("large", 1600, 1600)))
+    assert policies.preset("large") is policies.presets[1]
+    assert policies.preset("huge") is None
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.policy import Cardinality, Oversize, Policy, Visibility
+from service.domain.rendition import Animation, Colour, Fit, Format, Normalisation, Preset
 from service.schemas.policy_file import PolicyFileError, load_policies, parse_policies, policies_schema
 
 SCHEMA = Path("contracts/policies.schema.json")
 RULES = {"cardinality": "single", "visibility": "public", "media_types": ["image/png"]}
+PRESETS = {"small": {"width": 320}, "thumb": {"width": 80, "height": 80, "fit": "cover"}}
 COVER = """
 [policies."book/cover"]
 cardinality = "single"
@@ -33,9 +35,13 @@ def toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def file(tables: dict[str, object]) -> str:
+    return "\n".join(f"{name} = {toml(table)}" for name, table in tables.items())
+
+
 def document(**members: object) -> str:
     rules = {name: value for name, value in (RULES | members).items() if value is not None}
-    return toml({"policies": {"book/cover": rules}})[1:-1]
+    return file({"presets": PRESETS, "policies": {"book/cover": rules}})
 
 
 def is_loaded(text: str) -> bool:
@@ -72,7 +78,14 @@ def test_the_packaged_policies_are_those_of_the_design() -> None:
             media_types=pictures,
             max_bytes=25 * 2**20,
             max_pixels=50_000_000,
+            max_edge=2560,
+            oversize=Oversize.DOWNSCALE,
+            presets=("thumb", "small", "medium", "large"),
+            normalisation=Normalisation(max_edge=2560),
         )
+    assert [preset.name for preset in policies.presets] == ["thumb", "small", "medium", "large"]
+    assert policies.preset("thumb") == Preset("thumb", 160, 160, Fit.COVER)
+    assert policies.preset("large") == Preset("large", 1600, 1600)
     assert policies.of("block", "image").max_bytes == 50 * 2**20
     assert policies.of("block", "video").media_types == ("video/mp4", "video/webm")
     assert policies.of("block", "video").max_bytes == 2 * 2**30
@@ -112,6 +125,87 @@ def test_every_member_arrives_in_bytes_pixels_and_milliseconds() -> None:
     )
 
 
+def test_every_member_of_a_preset_arrives() -> None:
+    text = """
+    [presets.teaser]
+    width = 320
+    height = 200
+    fit = "cover"
+    formats = ["webp", "original", "webp"]
+    quality = { webp = 70, jpeg = 71 }
+    effort = 6
+    enlarge = true
+    max_frames = 50
+    max_animation = "10s"
+    [presets.small]
+    width = 320
+    """
+    policies = parse_policies(COVER + text, "x")
+    assert policies.preset("teaser") == Preset(
+        "teaser",
+        320,
+        200,
+        Fit.COVER,
+        (Format.WEBP, Format.ORIGINAL),
+        ((Format.WEBP, 70), (Format.JPEG, 71)),
+        6,
+        enlarge=True,
+        animation=Animation(50, 10_000),
+    )
+    assert policies.preset("small") == Preset("small", 320, None)
+    assert policies.preset("large") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("", None),
+        ("max_edge = 9", None),
+        ("normalise = true", Normalisation()),
+        ("normalise = false", None),
+        ('normalise = true\nmax_edge = 9\nstrip = false\ncolour = "keep"', Normalisation(None, False, Colour.KEEP)),
+        ('max_edge = 2560\noversize = "downscale"', Normalisation(2560)),
+        (
+            'max_edge = 9\noversize = "downscale"\nformat = "webp"\nmax_frames = 2\nmax_animation = "3s"',
+            Normalisation(9, format=Format.WEBP, animation=Animation(2, 3000)),
+        ),
+    ],
+)
+def test_a_policy_says_whether_and_how_pictures_are_normalised(text: str, rules: Normalisation | None) -> None:
+    assert parse_policies(COVER + text, "x").items[0].normalisation == rules
+
+
+def test_a_policy_names_its_presets_each_once() -> None:
+    text = 'presets = ["small", "thumb", "small"]\neager = ["thumb"]\nkeep_original = false\n'
+    presets = "[presets.small]\nwidth = 9\n[presets.thumb]\nheight = 9\n"
+    [policy] = parse_policies(COVER + text + presets, "x").items
+    assert (policy.presets, policy.eager, policy.keep_original) == (("small", "thumb"), ("thumb",), False)
+
+
+PRESET_VALUES: dict[str, list[object]] = {
+    "width": [1, 16_383, 0, 16_384, "320", None],
+    "height": [1, 16_383, 0, 1.5, None],
+    "fit": ["cover", "contain", "inside", "fill", 1],
+    "formats": [["avif"], ["original", "png"], [], ["tiff"], "webp"],
+    "quality": [{}, {"avif": 1}, {"webp": 100, "jpeg": 80}, {"webp": 101}, {"png": 5}, 80],
+    "effort": [0, 9, 10, -1],
+    "enlarge": [True, False, 1],
+    "max_frames": [1, 100_000, 0],
+    "max_animation": ["10s", "10"],
+    "sharpen": [True],
+}
+
+
+@given(
+    st.sampled_from(["small", "a-b_9", "a" * 32, "a" * 33, "meta", "why", "whys", "Small", "9", "", "small\n"]),
+    st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in PRESET_VALUES.items()}),
+)
+def test_schema_and_loader_agree_on_every_preset(name: str, members: dict[str, object]) -> None:
+    given_members = {member: value for member, value in members.items() if value is not None}
+    text = file({"presets": {name: given_members}, "policies": {"book/cover": RULES}})
+    assert is_loaded(text) is is_described(text)
+
+
 @pytest.mark.parametrize(("text", "ms"), [("250ms", 250), ("90s", 90_000), ("10m", 600_000), ("2h", 7_200_000)])
 def test_durations_are_read_in_their_units(text: str, ms: int) -> None:
     assert parse_policies(document(max_duration=text), "x").items[0].max_duration_ms == ms
@@ -124,7 +218,25 @@ def test_durations_are_read_in_their_units(text: str, ms: int) -> None:
         (COVER + "\n# a comment\nmax_pixels = -1\n", 8, "max_pixels"),
         (COVER + "max_edge = 1.5\n", 6, "max_edge"),
         (COVER + 'max_duration = "ten minutes"\n', 6, "max_duration"),
+        (COVER + 'oversize = "shrink"\n', 6, "oversize"),
         (COVER + 'oversize = "downscale"\n', 6, "oversize"),
+        (COVER + 'max_edge = 9\noversize = "downscale"\nnormalise = false\n', 8, "normalise"),
+        (COVER + 'presets = ["small"]\n', 6, '"small"; there is none'),
+        (COVER + 'presets = ["large"]\n[presets.small]\nwidth = 9\n', 6, '"large"; there is small'),
+        (COVER + 'eager = ["small"]\n[presets.small]\nwidth = 9\n', 6, "not in its presets"),
+        (COVER + 'presets = ["why"]\n', 6, "presets"),
+        (COVER + "[presets.meta]\nwidth = 9\n", 6, 'called "meta"'),
+        (COVER + "[presets.Small]\nwidth = 9\n", 6, '"Small"'),
+        (COVER + "[presets]\nsmall = 9\n", 7, "presets.small must be a table"),
+        (COVER + "presets = 9\n", 6, "presets"),
+        ("presets = 9\n" + COVER, 1, "presets must hold tables"),
+        (COVER + "[presets.small]\nenlarge = true\n", 6, "lacks width and height"),
+        (COVER + '[presets.small]\nwidth = 9\nfit = "cover"\n', 8, "needs both"),
+        (COVER + '[presets.small]\nwidth = 9\nformats = ["tiff"]\n', 8, "formats"),
+        (COVER + "[presets.small]\nwidth = 9\nquality = 80\n", 8, "quality"),
+        (COVER + "[presets.small]\nwidth = 9\nquality = { png = 80 }\n", 8, "quality"),
+        (COVER + "[presets.small]\nwidth = 16384\n", 7, "width"),
+        (COVER + "[presets.small]\nwidth = 9\ncolour = 1\n", 8, '"colour" is unknown'),
         (COVER + "public_allowed = 1\n", 6, "public_allowed"),
         (COVER + "public_allowed = false\n", 6, "public_allowed"),
         (COVER + "max_items = 5\n", 6, "max_items"),
@@ -219,10 +331,17 @@ VALUES: dict[str, list[object]] = {
     ],
     "max_pixels": [1, "50 MP", "0 MP", "50 MiB", "50 mp", " 50 MP", "50 MP\n", False],
     "max_edge": [1, 1_000_000, 0, 1_000_001, "2560", 1.5],
-    "oversize": ["reject", "downscale", 1],
+    "oversize": ["reject", "downscale", "shrink", 1],
     "max_duration": ["10m", "90s", "250ms", "2h", "0s", "1d", "10", 10, "10m\n"],
     "max_items": [1, 1_000_000, 0, 1_000_001, "5"],
-    "presets": [["small"]],
+    "presets": [["small"], [], ["small", "small"], ["Small"], ["meta"], "small", None],
+    "normalise": [True, False, 1],
+    "strip": [True, False, "no"],
+    "colour": ["keep", "srgb", "p3"],
+    "format": ["original", "webp", "tiff"],
+    "max_frames": [1, 100_000, 0, 100_001, "5"],
+    "max_animation": ["30s", "250ms", "0s", 30],
+    "keep_original": [True, False, None, 0],
 }
 
 
@@ -260,7 +379,9 @@ def test_the_annotated_example_is_a_policy_file_with_every_setting() -> None:
     assert is_described(text)
     policies = parse_policies(text, "policies.example.toml")
     assert len(policies.items) == len(tomllib.loads(text)["policies"]) >= 4
-    used = {name for table in tomllib.loads(text)["policies"].values() for name in table}
-    assert used == json.loads(SCHEMA.read_text())["$defs"]["PolicyTable"]["properties"].keys()
-    settings = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
-    assert {line.split(" = ")[0] for line in settings if "#" in line} >= used - {"cardinality"}
+    defined = json.loads(SCHEMA.read_text())["$defs"]
+    for kind, title in (("policies", "PolicyTable"), ("presets", "PresetTable")):
+        used = {name for table in tomllib.loads(text)[kind].values() for name in table}
+        assert used == defined[title]["properties"].keys()
+        settings = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
+        assert {line.split(" = ")[0] for line in settings if "#" in line} >= used - {"cardinality"}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from service.adapters.memory.database import MemoryDatabase
-from service.application.change_refs import ChangeRefs
 from service.application.get_media import GetMedia
 from service.application.list_media import ListMedia
 from service.application.purge_due import ACTOR as WORKER
@@ -26,6 +26,7 @@ from service.domain.lifecycle import Revision
 from service.domain.ref import RefState
 from service.ports.catalogue import MediaFilter
 from service.ports.idempotency import Replay
+from tests.parts.house import House
 from tests.parts.ledgers import (
     RULES,
     TRASH,
@@ -103,8 +104,11 @@ async def test_a_ref_is_revised_released_and_purged_and_then_gone(shelf: Shelf) 
         await GetMedia(refs)("demo", ref_id)
 
 
-async def test_a_batch_happens_whole_or_not_at_all(shelf: Shelf) -> None:
-    change_refs = ChangeRefs(shelf.ledger.refs, RULES)
+async def test_a_batch_happens_whole_or_not_at_all(shelf: Shelf, tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.ledger = shelf.ledger
+    house.rewire()
+    change_refs = house.change_refs
     first, second, third = shelf.ids
     done = await change_refs("demo", [release_ref("demo", first), reorder(BOOK, "pages", [third, second], 3)])
     assert [outcome.decision for outcome in fresh_batch(done)] == [DecisionKind.RELEASE, DecisionKind.REORDER]

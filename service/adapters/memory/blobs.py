@@ -10,6 +10,7 @@ from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.errors import BlobInUse, NotFound, Unavailable
 from service.domain.event import Actor, DecisionKind, EventType, HoldingEvent
 from service.domain.holding_decision import HoldingState, standing_look
+from service.domain.ref import kept_by
 from service.ports.blobs import BlobOutcome, HoldingJudge, Published
 from service.ports.idempotency import Claim, Replay
 from service.ports.objects import Reservation
@@ -97,7 +98,7 @@ class MemoryBlobs:
         holding = self.database.holdings.get((workspace, sha256))
         if holding is None:
             raise NotFound("This workspace does not hold these bytes.")
-        if any(ref.ref.sha256 == sha256 for ref in self.database.refs(workspace)):
+        if any(sha256 in kept_by(ref.ref) for ref in self.database.refs(workspace)):
             raise BlobInUse
         now = self.database.now()
         event_id = self.database.record(

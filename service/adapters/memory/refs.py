@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from service.adapters.memory.database import MemoryDatabase
@@ -70,7 +71,7 @@ class MemoryRefs:
         return outcomes
 
     async def rehearse(
-        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
+        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[Any] | None = None
     ) -> Replay | None:
         """See the port."""
         workspace = question.entity.workspace

@@ -10,6 +10,7 @@ from service.adapters.postgres.database import Connection, Database, Row
 from service.adapters.postgres.healing import MAKE_LIVE, heal, is_marked
 from service.adapters.postgres.locks import blob_lock
 from service.adapters.postgres.log import INSERT_EVENT, PLACE, event_columns, event_place
+from service.adapters.postgres.rows import look_of
 from service.domain.event import HoldingEvent
 from service.domain.holding_decision import HoldingState
 from service.observability import observed
@@ -23,8 +24,9 @@ FROM (SELECT 1) AS one LEFT JOIN blobs b ON b.sha256 = $1
 """
 _RESERVE = "INSERT INTO objects (key, sha256, size, lease_until) VALUES ($1, $2, $3, $4) RETURNING id"
 _BLOB = """
-INSERT INTO blobs (sha256, size, media_type, width, height, frames, duration_ms, readable, object_id, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id
+INSERT INTO blobs (sha256, size, media_type, width, height, frames, duration_ms, readable, thumbhash, colour, aspect,
+    object_id, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id
 """
 _KEEP_HOLD = "UPDATE holds SET blob_id = $2 WHERE sha256 = $1"
 _REVIEW = "INSERT INTO blob_reviews (blob_id, due) VALUES ($1, refkeep_now() + $2::interval)"
@@ -76,9 +78,8 @@ class PostgresAdoption:
 
 async def _show(connection: Connection, stray: Stray, object_id: int, load: Row) -> int:
     """A blob that shows the object; a hold of its bytes holds it too."""
-    name, media = bytes.fromhex(stray.sha256), stray.media
-    look = (media.media_type, media.width, media.height, media.frames, media.duration_ms, media.readable)
-    blob_id: int = await connection.fetchval(_BLOB, name, stray.size, *look, object_id, load["now"])
+    name = bytes.fromhex(stray.sha256)
+    blob_id: int = await connection.fetchval(_BLOB, name, stray.size, *look_of(stray.media), object_id, load["now"])
     await connection.execute(_KEEP_HOLD, name, blob_id)
     return blob_id
 

@@ -34,7 +34,9 @@ _PATIENCE_S = 3600.0
 _REF = """json_build_object('ref_id', r.id, 'role', r.role, 'position', r.position,
     'former_position', r.former_position, 'state', r.state, 'visibility', r.visibility,
     'sha256', encode(b.sha256, 'hex'), 'filename', r.filename, 'alt', r.alt, 'owner', r.owner,
-    'created_at', r.created_at, 'trashed_at', r.trashed_at, 'purge_after', r.purge_after)"""
+    'created_at', r.created_at, 'trashed_at', r.trashed_at, 'purge_after', r.purge_after,
+    'original', CASE WHEN r.original_sha256 IS NOT NULL THEN json_build_object(
+        'sha256', encode(r.original_sha256, 'hex'), 'kept', r.original_blob_id IS NOT NULL) END)"""
 _PLACE = "0 AS epoch, 0::bigint AS txid, 0 AS seq, NULL::text AS type, NULL::timestamptz AS time"
 
 # $1-$3 narrow to a workspace and an entity, $4-$6 and $7 to what was there by a cursor or a time, $8 is whether rows

@@ -10,11 +10,11 @@ import asyncpg
 
 from service.adapters.postgres.claims import attempt, claim_lock, claim_parameters, replay_of
 from service.adapters.postgres.database import Connection, Database, Row
-from service.adapters.postgres.errors import StoreInDoubt
 from service.adapters.postgres.healing import MAKE_LIVE, heal, is_marked
 from service.adapters.postgres.locks import lock_of
 from service.adapters.postgres.log import PLACE, WRITE, event_columns, event_place
-from service.adapters.postgres.rows import BLOB_COLUMNS, to_blob, to_holding
+from service.adapters.postgres.rows import BLOB_COLUMNS, look_of, to_blob, to_holding
+from service.adapters.postgres.standing import EPOCH, NEVER_MOVED, published_in, require_standing
 from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.errors import BlobInUse, NotFound, QuotaExceeded, Unavailable
 from service.domain.event import Actor, DecisionKind, EventType, HoldingEvent
@@ -50,35 +50,36 @@ LEFT JOIN holdings h ON h.blob_id = b.id AND h.workspace_id = $1
 LEFT JOIN idempotency i ON i.workspace_id = $1 AND i.key = $3
 """
 _LOAD_HELD = _LOAD.replace("o.state", "NULL AS state")
-# The object row is locked and read again: a sweep may have condemned it since it was reserved. The lock comes before
-# the epoch is read, so that who closes a store waits for this transaction, or this one sees it closed.
-_EPOCH = "o.state, (SELECT store_epoch FROM sentinel) AS store_epoch"
-_LOAD_RESERVED = f"""{_LOAD.replace("o.state", _EPOCH).replace("FROM (SELECT 1) AS one", "FROM objects o")}
+# The object row is locked and read again: a sweep may have condemned it since it was reserved.
+_LOAD_RESERVED = f"""{_LOAD.replace("o.state", f"o.state, {EPOCH}").replace("FROM (SELECT 1) AS one", "FROM objects o")}
 WHERE o.id = $4 FOR UPDATE OF o"""
 
-# $1-$12 the event's columns, $13-$15 the claim, $16 the end of the lease, $17-$22 what was found in the bytes,
-# $23 their size, $24 the object.
+# $1-$12 the event's columns, $13-$15 the claim, $16 the end of the lease, $17-$25 what was found in the bytes,
+# $26 their size, $27 the object.
 _QUOTA = """quota AS (
-    UPDATE workspaces SET used_bytes = used_bytes + $23, used_items = used_items + 1
-    WHERE id = $7 AND (max_bytes IS NULL OR used_bytes + $23 <= max_bytes)
+    UPDATE workspaces SET used_bytes = used_bytes + $26, used_items = used_items + 1
+    WHERE id = $7 AND (max_bytes IS NULL OR used_bytes + $26 <= max_bytes)
         AND (max_items IS NULL OR used_items + 1 <= max_items)
     RETURNING 1)"""
 _PUBLISH_NEW = f"""{WRITE},
-live AS (UPDATE objects SET state = 'live' WHERE id = $24 AND state = 'pending' RETURNING id),
+live AS (UPDATE objects SET state = 'live' WHERE id = $27 AND state = 'pending' RETURNING id),
 blob AS (
-    INSERT INTO blobs (sha256, size, media_type, width, height, frames, duration_ms, readable, object_id, created_at)
-    SELECT $11, $23, $17, $18, $19, $20, $21, $22, id, $4 FROM live RETURNING id),
+    INSERT INTO blobs (sha256, size, media_type, width, height, frames, duration_ms, readable,
+        thumbhash, colour, aspect, object_id, created_at)
+    SELECT $11, $26, $17, $18, $19, $20, $21, $22, $23, $24, $25, id, $4 FROM live RETURNING id),
 held AS (
     INSERT INTO holdings (workspace_id, blob_id, acquired_at, lease_until) SELECT $7, id, $4, $16 FROM blob),
 {_QUOTA}
 SELECT EXISTS (SELECT FROM quota)"""
 _SPARE = """UPDATE objects SET state = 'condemned', delete_after = refkeep_now()
     WHERE id = {object_id} AND state = 'pending'"""
-_CONDEMN = f"spare AS ({_SPARE.format(object_id='$24')})"
+_CONDEMN = f"spare AS ({_SPARE.format(object_id='$27')})"
 _LOOK = """look AS (
-    UPDATE blobs SET media_type = $17, width = $18, height = $19, frames = $20, duration_ms = $21, readable = $22
-    WHERE sha256 = $11 AND (media_type, width, height, frames, duration_ms, readable)
-        IS DISTINCT FROM ($17, $18::integer, $19::integer, $20::integer, $21::bigint, $22::boolean))"""
+    UPDATE blobs SET media_type = $17, width = $18, height = $19, frames = $20, duration_ms = $21, readable = $22,
+        thumbhash = $23, colour = $24, aspect = $25
+    WHERE sha256 = $11 AND (media_type, width, height, frames, duration_ms, readable, thumbhash, colour, aspect)
+        IS DISTINCT FROM ($17, $18::integer, $19::integer, $20::integer, $21::bigint, $22::boolean, $23::text,
+            $24::text, $25::double precision))"""
 _HOLD = """held AS (
     INSERT INTO holdings (workspace_id, blob_id, acquired_at, lease_until)
     SELECT $7, id, $4, $16 FROM blobs WHERE sha256 = $11)"""
@@ -86,7 +87,7 @@ _EXTEND = """UPDATE holdings SET lease_until = $16
 WHERE workspace_id = $7 AND blob_id = (SELECT id FROM blobs WHERE sha256 = $11)"""
 _ADMITTED = "SELECT EXISTS (SELECT FROM quota)"
 _PUBLISH_KNOWN = f"{WRITE}, {_CONDEMN}, {_LOOK}, {_HOLD}, {_QUOTA} {_ADMITTED}"
-_PUBLISH_HELD = f"{WRITE}, {_CONDEMN}, {_LOOK}, size AS (SELECT $23::bigint) {_EXTEND}"
+_PUBLISH_HELD = f"{WRITE}, {_CONDEMN}, {_LOOK}, size AS (SELECT $26::bigint) {_EXTEND}"
 _RENEW = f"{WRITE}, {_LOOK} {_EXTEND}"
 _GRANT = f"{WRITE}, {_LOOK}, {_HOLD}, {_QUOTA} {_ADMITTED}"
 _RELEASE = f"""{WRITE},
@@ -94,24 +95,12 @@ quota AS (UPDATE workspaces SET used_bytes = used_bytes - $17, used_items = used
 DELETE FROM holdings WHERE workspace_id = $7 AND blob_id = $16"""
 
 
-class NeverMoved:
-    """A process that puts nothing into a store once its database has been moved to another."""
-
-    epoch = 0
-
-    async def renew(self) -> None:
-        """Nobody can tell whose the store is."""
-
-
-_NEVER_MOVED = NeverMoved()
-
-
 @dataclass(frozen=True, slots=True)
 class PostgresBlobs:
     """`BlobLedger` on Postgres. `standing` is that of the store into which this process puts what it publishes."""
 
     database: Database
-    standing: Standing = _NEVER_MOVED
+    standing: Standing = NEVER_MOVED
 
     @observed("blobs.find", layer="repo", span_name="SELECT blobs")
     async def find(self, workspace: str, sha256: Sha256) -> Blob | None:
@@ -171,11 +160,7 @@ class PostgresBlobs:
         """See the port."""
         turn = _Turn(workspace, await self.database.require_workspace_id(workspace), reservation.sha256, judge, claim)
         publish = partial(attempt, self.database, workspace, claim, lambda: self._publish(turn, reservation, media))
-        try:
-            return await publish()
-        except StoreInDoubt:
-            await self.standing.renew()
-            return await publish()
+        return await published_in(self.standing, publish)
 
     @observed("blobs.release", layer="repo", span_name="WRITE holdings")
     async def release(
@@ -188,7 +173,7 @@ class PostgresBlobs:
                 self.database, workspace, claim, lambda: self._release(workspace, workspace_id, sha256, actor, claim)
             )
         except asyncpg.ForeignKeyViolationError as error:
-            if error.constraint_name == "refs_holding_fkey":
+            if error.constraint_name in {"refs_holding_fkey", "refs_original_fkey"}:
                 raise BlobInUse from error
             raise
 
@@ -231,8 +216,7 @@ class PostgresBlobs:
                 return Published(replay, object_used=False)
             if load["state"] != "pending":
                 raise Unavailable("The upload took longer than its lease.")
-            if load["store_epoch"] != self.standing.epoch:
-                raise StoreInDoubt("The store is being moved; another try may find it.")
+            require_standing(load, self.standing)
             event = turn.decided(load)
             is_new, heals = load["blob_id"] is None, is_marked(load)
             new = Blob(reservation.sha256, reservation.size, media, event.time)
@@ -303,10 +287,9 @@ class _Turn:
         return BlobOutcome(event.decision, blob, str(event_place(load)))
 
     def write_parameters(self, load: Row, event: HoldingEvent, outcome: BlobOutcome) -> tuple[object, ...]:
-        """$1-$22 of the writes."""
+        """$1-$25 of the writes."""
         columns = event_columns(event_place(load), event, self.workspace_id)
-        media = outcome.blob.media
-        look = (media.media_type, media.width, media.height, media.frames, media.duration_ms, media.readable)
+        look = look_of(outcome.blob.media)
         return *columns, *claim_parameters(self.claim, outcome), event.holding.lease_until, *look
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
@@ -39,7 +39,8 @@ _TAKE = "SELECT FROM {queue} WHERE id = $1 FOR UPDATE SKIP LOCKED"
 _POSTPONE = "UPDATE {queue} SET due = refkeep_now() + interval '1 hour' WHERE id = $1"
 _LOOK_AT_HOLDING = f"""
 SELECT refkeep_now() AS now, {PLACE}, w.slug, b.sha256, b.size, h.acquired_at, h.lease_until,
-    EXISTS (SELECT FROM refs r WHERE r.workspace_id = w.id AND r.blob_id = b.id) AS used,
+    EXISTS (SELECT FROM refs r WHERE r.workspace_id = w.id AND r.blob_id = b.id)
+        OR EXISTS (SELECT FROM refs r WHERE r.workspace_id = w.id AND r.original_blob_id = b.id) AS used,
     EXISTS (SELECT FROM holds WHERE holds.blob_id = b.id) AS on_hold
 FROM workspaces w CROSS JOIN blobs b LEFT JOIN holdings h ON h.workspace_id = w.id AND h.blob_id = b.id
 WHERE w.id = $1 AND b.id = $2
@@ -52,8 +53,10 @@ DELETE FROM holdings WHERE workspace_id = $7 AND blob_id = $14
 """
 _LOOK_AT_BLOB = """
 SELECT refkeep_now() AS now, EXISTS (SELECT FROM holdings WHERE blob_id = $1) AS held,
+    EXISTS (SELECT FROM renditions WHERE blob_id = $1) AS shown,
     EXISTS (SELECT FROM holds WHERE blob_id = $1) AS on_hold
 """
+_MAKE_BARREN = "DELETE FROM renditions WHERE parent_id = $1"
 _CONDEMN = """
 WITH review AS (DELETE FROM blob_reviews WHERE id = $1),
 blob AS (DELETE FROM blobs WHERE id = $2 RETURNING object_id)
@@ -147,9 +150,9 @@ class PostgresCollection:
         return Backlog(row["reviews"], row["uploads"], row["condemned"], row["oldest"])
 
     @observed("gc.plan", layer="repo", span_name="SELECT objects")
-    async def plan(self) -> Plan:
+    async def plan(self, current: Set[str], min_age: timedelta) -> Plan:
         """See the port."""
-        [row] = await self.database.survey(PLAN)
+        [row] = await self.database.survey(PLAN, sorted(current), min_age)
         return to_plan(row)
 
     async def _reviews(self, queue: str, limit: int, turn: _Turn) -> list[tuple[_Fate, int]]:
@@ -204,11 +207,13 @@ async def _review_blob(judge: BlobReviewJudge, connection: Connection, review: R
     row = await connection.fetchrow(_LOOK_AT_BLOB, blob_id)
     if row is None:
         raise RuntimeError("a look without a row")
-    delete_after = judge(BlobReview(row["now"], row["held"], row["on_hold"]))
-    if delete_after is None:
+    verdict = judge(BlobReview(row["now"], row["held"], row["shown"], row["on_hold"]))
+    if verdict.barren:
+        await connection.execute(_MAKE_BARREN, blob_id)
+    if verdict.delete_after is None:
         await connection.execute("DELETE FROM blob_reviews WHERE id = $1", review["id"])
         return _Fate.SETTLED
-    condemned = await connection.execute(_CONDEMN, review["id"], blob_id, delete_after)
+    condemned = await connection.execute(_CONDEMN, review["id"], blob_id, verdict.delete_after)
     return _Fate.GONE if condemned == "UPDATE 1" else _Fate.SETTLED
 
 

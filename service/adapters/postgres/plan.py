@@ -5,8 +5,10 @@ from __future__ import annotations
 from service.adapters.postgres.database import Row
 from service.ports.collection import Amount, Plan
 
-_NAMES = ("purge", "release", "condemn", "delete", "waiting", "on_hold", "objects")
+_NAMES = ("purge", "drop", "release", "condemn", "delete", "waiting", "on_hold", "objects")
 _HELD = "EXISTS (SELECT FROM holds WHERE holds.sha256 = {of}.sha256)"
+_STALE = "r.definition <> ALL ($1::text[]) AND r.created_at <= clock.now - $2::interval"
+# $1 are the definitions of all presets, $2 is how old a rendition with another one becomes.
 # A run ends the trash first, so a ref whose time is over keeps nothing here. No `NOT IN`: where its list outgrows the
 # memory of a hash, Postgres goes through the whole of it for every row.
 PLAN = f"""
@@ -16,15 +18,26 @@ ending AS MATERIALIZED (
     WHERE h.lease_until <= clock.now AND NOT {_HELD.format(of="b")}
         AND NOT EXISTS (
             SELECT FROM refs r WHERE r.workspace_id = h.workspace_id AND r.blob_id = h.blob_id
+                AND (r.purge_after IS NULL OR r.purge_after > clock.now))
+        AND NOT EXISTS (
+            SELECT FROM refs r WHERE r.workspace_id = h.workspace_id AND r.original_blob_id = h.blob_id
                 AND (r.purge_after IS NULL OR r.purge_after > clock.now))),
 staying AS (
     SELECT blob_id FROM holdings EXCEPT ALL SELECT blob_id FROM ending),
+wanted AS (
+    SELECT r.parent_id, r.blob_id FROM clock, renditions r WHERE NOT ({_STALE})),
+shown AS (
+    SELECT blob_id FROM wanted WHERE EXISTS (SELECT FROM staying WHERE staying.blob_id = wanted.parent_id)
+    UNION ALL SELECT wanted.blob_id FROM wanted JOIN holds ON holds.blob_id = wanted.parent_id),
 going AS (
     SELECT b.size FROM blobs b WHERE NOT {_HELD.format(of="b")}
-        AND NOT EXISTS (SELECT FROM staying WHERE staying.blob_id = b.id)),
+        AND NOT EXISTS (SELECT FROM staying WHERE staying.blob_id = b.id)
+        AND NOT EXISTS (SELECT FROM shown WHERE shown.blob_id = b.id)),
 rows AS (
     SELECT 'purge' AS what, b.size FROM clock, refs r JOIN blobs b ON b.id = r.blob_id
     WHERE r.state = 'trashed' AND r.purge_after <= clock.now
+    UNION ALL
+    SELECT 'drop', coalesce(b.size, 0) FROM clock, renditions r LEFT JOIN blobs b ON b.id = r.blob_id WHERE {_STALE}
     UNION ALL SELECT 'release', size FROM ending
     UNION ALL SELECT 'condemn', size FROM going
     UNION ALL SELECT 'objects', size FROM objects

@@ -15,11 +15,12 @@ _MANY = 1000
 # $1 the hash, $2 the workspace or NULL for all of them.
 REASONS = f"""
 SELECT 'hold' AS kind, NULL AS slug, placed_at AS since, NULL::timestamptz AS until,
-    NULL::uuid AS ref_id, NULL AS entity_type, NULL AS entity_id, NULL AS role
+    NULL::uuid AS ref_id, NULL AS entity_type, NULL AS entity_id, NULL AS role, NULL::bytea AS parent,
+    NULL AS definition
 FROM holds WHERE sha256 = $1
 UNION ALL (
     SELECT CASE r.state WHEN 'live' THEN 'ref' ELSE 'trash' END, w.slug, coalesce(r.trashed_at, r.created_at),
-        r.purge_after, r.id, r.entity_type, r.entity_id, r.role
+        r.purge_after, r.id, r.entity_type, r.entity_id, r.role, NULL, NULL
     FROM blobs b JOIN holdings h ON h.blob_id = b.id JOIN workspaces w ON w.id = h.workspace_id
     CROSS JOIN LATERAL (
         SELECT * FROM refs WHERE workspace_id = h.workspace_id AND blob_id = h.blob_id ORDER BY id
@@ -27,7 +28,20 @@ UNION ALL (
     WHERE b.sha256 = $1 AND ($2::text IS NULL OR w.slug = $2)
     ORDER BY r.state, w.slug, r.id LIMIT {_MANY + 1})
 UNION ALL (
-    SELECT 'holding', w.slug, h.acquired_at, h.lease_until, NULL, NULL, NULL, NULL
+    SELECT 'original', w.slug, r.created_at, r.purge_after, r.id, r.entity_type, r.entity_id, r.role, NULL, NULL
+    FROM blobs b JOIN holdings h ON h.blob_id = b.id JOIN workspaces w ON w.id = h.workspace_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM refs WHERE workspace_id = h.workspace_id AND original_blob_id = h.blob_id ORDER BY id
+        LIMIT {_MANY + 1}) AS r
+    WHERE b.sha256 = $1 AND ($2::text IS NULL OR w.slug = $2)
+    ORDER BY w.slug, r.id LIMIT {_MANY + 1})
+UNION ALL (
+    SELECT 'rendition', NULL, r.created_at, NULL, NULL, NULL, NULL, NULL, parent.sha256, r.definition
+    FROM blobs b JOIN renditions r ON r.blob_id = b.id JOIN blobs parent ON parent.id = r.parent_id
+    WHERE b.sha256 = $1 AND $2::text IS NULL
+    ORDER BY parent.sha256 LIMIT {_MANY + 1})
+UNION ALL (
+    SELECT 'holding', w.slug, h.acquired_at, h.lease_until, NULL, NULL, NULL, NULL, NULL, NULL
     FROM blobs b JOIN holdings h ON h.blob_id = b.id JOIN workspaces w ON w.id = h.workspace_id
     WHERE b.sha256 = $1 AND ($2::text IS NULL OR w.slug = $2)
     ORDER BY w.slug LIMIT {_MANY + 1})
@@ -71,4 +85,5 @@ def _to_reason(row: Row) -> Reason:
     used_by = None
     if row["ref_id"] is not None:
         used_by = UsedBy(row["ref_id"], EntityKey(row["slug"], row["entity_type"], row["entity_id"]), row["role"])
-    return Reason(ReasonKind(row["kind"]), row["slug"], row["since"], row["until"], used_by)
+    parent = None if row["parent"] is None else Sha256(row["parent"].hex())
+    return Reason(ReasonKind(row["kind"]), row["slug"], row["since"], row["until"], used_by, parent, row["definition"])

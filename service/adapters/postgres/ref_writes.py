@@ -23,9 +23,12 @@ _ENTITY = """entity AS (
     INSERT INTO entities (workspace_id, entity_type, entity_id, version) VALUES ($7, $8, $9, $16)
     ON CONFLICT (workspace_id, entity_type, entity_id) DO UPDATE SET version = EXCLUDED.version)"""
 _COMMON = f"{WRITE}, {_ENTITY}"
-_INSERT_REF = """INSERT INTO refs (id, workspace_id, entity_type, entity_id, role, position, state, visibility, blob_id,
-        filename, alt, owner, created_at)
-    VALUES ($10, $7, $8, $9, $17, $18, 'live', $19, (SELECT id FROM blobs WHERE sha256 = $11), $20, $21, $22, $4)"""
+# 0 is no blob's id: an original that is gone by now breaks the foreign key, as one that was never held.
+_ORIGINAL = """CASE WHEN {kept}::boolean THEN coalesce((SELECT id FROM blobs WHERE sha256 = {sha256}), 0) END"""
+_INSERT_REF = f"""INSERT INTO refs (id, workspace_id, entity_type, entity_id, role, position, state, visibility,
+        blob_id, filename, alt, owner, created_at, original_sha256, original_blob_id)
+    VALUES ($10, $7, $8, $9, $17, $18, 'live', $19, (SELECT id FROM blobs WHERE sha256 = $11), $20, $21, $22, $4,
+        $23::bytea, {_ORIGINAL.format(sha256="$23", kept="$24")})"""
 _TRASH = """UPDATE refs SET state = 'trashed', former_position = position, position = NULL,
         trashed_at = {trashed_at}, purge_after = {purge_after}
     WHERE id = {ref_id}"""
@@ -36,10 +39,12 @@ _RESTORE_REF = """UPDATE refs
 
 _INSERTED = f"{_COMMON}, shifted AS ({_SHIFT.format(by='+ 1', which='>= $18')}) {_INSERT_REF}"
 _REPLACED = f"""{_COMMON},
-trashed AS ({_TRASH.format(ref_id="$23", trashed_at="$4", purge_after="$24")})
+trashed AS ({_TRASH.format(ref_id="$25", trashed_at="$4", purge_after="$26")})
 {_INSERT_REF}"""
 _UPDATED = f"""{_COMMON}
-UPDATE refs SET visibility = $18, filename = $19, alt = $20, owner = $21 WHERE id = $10 AND role = $17"""
+UPDATE refs SET visibility = $18, filename = $19, alt = $20, owner = $21, original_sha256 = $22::bytea,
+    original_blob_id = {_ORIGINAL.format(sha256="$22", kept="$23")}
+WHERE id = $10 AND role = $17"""
 _RELEASED = f"""{_COMMON},
 shifted AS ({_SHIFT.format(by="- 1", which="> $18")})
 {_TRASH.format(ref_id="$10", trashed_at="$4", purge_after="$19")}"""
@@ -132,6 +137,8 @@ async def _write_one(
     except asyncpg.ForeignKeyViolationError as error:
         if error.constraint_name == "refs_holding_fkey":
             raise BlobNotHeld(event.sha256 or "") from error
+        if error.constraint_name == "refs_original_fkey" and event.ref is not None and event.ref.original is not None:
+            raise BlobNotHeld(event.ref.original.sha256) from error
         raise
 
 
@@ -140,7 +147,7 @@ def _statement(event: RefEvent) -> Statement:
     if event.type is EventType.REF_REORDERED:
         return _REORDERED, ([*event.ref_ids],)
     ref, replaced = _ref_of(event), _ends_of(event.replaced)
-    words = (ref.visibility.value, ref.labels.filename, ref.labels.alt, ref.labels.owner)
+    words = (ref.visibility.value, ref.labels.filename, ref.labels.alt, ref.labels.owner, *_original_of(ref))
     statements: dict[EventType, Statement] = {
         EventType.REF_INSERTED: (_INSERTED, (ref.position, *words)),
         EventType.REF_REPLACED: (_REPLACED, (ref.position, *words, *replaced)),
@@ -150,6 +157,10 @@ def _statement(event: RefEvent) -> Statement:
         EventType.REF_PURGED: (_PURGED, ()),
     }
     return statements[event.type]
+
+
+def _original_of(ref: Ref) -> tuple[bytes | None, bool]:
+    return (None, False) if ref.original is None else (bytes.fromhex(ref.original.sha256), ref.original.kept)
 
 
 def _ends_of(replaced: Ref | None) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from service.adapters.postgres.claims import attempt, ordered_locks, replay_of, stored_answer
@@ -85,7 +86,7 @@ class PostgresRefs:
 
     @observed("refs.rehearse", layer="repo", span_name="SELECT refs")
     async def rehearse(
-        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[RefOutcome] | None = None
+        self, question: RoleQuestion, judge: RoleJudge, claim: Claim[Any] | None = None
     ) -> Replay | None:
         """See the port."""
         workspace_id = await self.database.require_workspace_id(question.entity.workspace)

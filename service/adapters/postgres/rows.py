@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from service.adapters.postgres.database import Row
 from service.domain.blob import Blob, MediaInfo, Sha256
+from service.domain.placeholder import Placeholder
 from service.domain.policy import Visibility
-from service.domain.ref import Holding, Labels, Ref, RefState, ResolvedRef
+from service.domain.ref import Holding, Labels, Original, Ref, RefState, ResolvedRef
 from service.domain.slot import EntityKey
 
-BLOB_COLUMNS = "b.sha256, b.size, b.media_type, b.width, b.height, b.frames, b.duration_ms, b.readable, h.acquired_at"
+BLOB_COLUMNS = """b.sha256, b.size, b.media_type, b.width, b.height, b.frames, b.duration_ms, b.readable,
+    b.thumbhash, b.colour, b.aspect, h.acquired_at"""
 """Of `blobs b` joined with the workspace's `holdings h`; `h.acquired_at` is when this workspace got the blob."""
 
-_BLOB_FIELDS = ("sha256", "size", "media_type", "width", "height", "frames", "duration_ms", "readable", "acquired_at")
+_LOOK_FIELDS = ("media_type", "width", "height", "frames", "duration_ms", "readable", "thumbhash", "colour", "aspect")
+_BLOB_FIELDS = ("sha256", "size", *_LOOK_FIELDS, "acquired_at")
 ASKED_BLOB_COLUMNS = ", ".join(f"asked.{name} AS asked_{name}" for name in _BLOB_FIELDS)
 """The same of a subquery `asked`, for a row that has another blob's columns too."""
 
 REF_COLUMNS = """r.id, w.slug AS workspace, r.entity_type, r.entity_id, r.role, r.position, r.former_position, r.state,
-    r.visibility, r.filename, r.alt, r.owner, r.created_at, r.trashed_at, r.purge_after"""
+    r.visibility, r.filename, r.alt, r.owner, r.created_at, r.trashed_at, r.purge_after, r.original_sha256,
+    r.original_blob_id IS NOT NULL AS original_kept"""
 """Of `refs r` joined with `workspaces w`; together with BLOB_COLUMNS they make a resolved ref."""
 
 RESOLVED_REFS = f"""
@@ -30,15 +34,24 @@ JOIN holdings h ON h.workspace_id = r.workspace_id AND h.blob_id = r.blob_id
 
 def to_blob(row: Row, prefix: str = "") -> Blob:
     """From BLOB_COLUMNS, or from ASKED_BLOB_COLUMNS with the prefix `asked_`."""
-    sha256, size, media_type, width, height, frames, duration_ms, readable, acquired_at = (
-        row[prefix + name] for name in _BLOB_FIELDS
+    media_type, width, height, frames, duration_ms, readable, thumbhash, colour, aspect = (
+        row[prefix + name] for name in _LOOK_FIELDS
     )
-    media = MediaInfo(media_type, width, height, frames, duration_ms, readable)
-    return Blob(Sha256(sha256.hex()), size, media, acquired_at)
+    look = None if thumbhash is None else Placeholder(thumbhash, colour, aspect)
+    media = MediaInfo(media_type, width, height, frames, duration_ms, readable, look)
+    return Blob(Sha256(row[f"{prefix}sha256"].hex()), row[f"{prefix}size"], media, row[f"{prefix}acquired_at"])
+
+
+def look_of(media: MediaInfo) -> tuple[object, ...]:
+    """The columns of `blobs` that tell what was found, from `media_type` to `readable`, and the placeholder's three."""
+    look = media.placeholder
+    found = (media.media_type, media.width, media.height, media.frames, media.duration_ms, media.readable)
+    return *found, *((None,) * 3 if look is None else (look.thumbhash, look.colour, look.aspect))
 
 
 def to_resolved_ref(row: Row) -> ResolvedRef:
     """From REF_COLUMNS and BLOB_COLUMNS."""
+    original = row["original_sha256"]
     ref = Ref(
         row["id"],
         EntityKey(row["workspace"], row["entity_type"], row["entity_id"]),
@@ -52,6 +65,7 @@ def to_resolved_ref(row: Row) -> ResolvedRef:
         row["trashed_at"],
         row["purge_after"],
         row["former_position"],
+        None if original is None else Original(Sha256(original.hex()), row["original_kept"]),
     )
     return ResolvedRef(ref, to_blob(row))
 

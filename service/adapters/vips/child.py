@@ -7,46 +7,57 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import msgspec
 
-from service.adapters.vips.confine import allow_cpu, confine
-from service.adapters.vips.task import READY, Start, Task
-from service.domain.blob import MediaInfo
+from service.adapters.vips.confine import allow_cpu, confine, seal
+from service.adapters.vips.task import MAX_LINE, READY, Start, Task
 
 
 def main() -> None:
     """Confine the process, load the decoders, then work."""
     start = msgspec.json.decode(sys.argv[1], type=Start)
-    confine(start.parent, start.memory_bytes)
-    answers = _take_stdout()
+    confine(start.parent, start.memory_bytes, start.file_bytes)
+    os.nice(start.niceness)
+    channel = socket.socket(fileno=os.dup(0))
     importlib.import_module(start.preload)
-    _say(answers, READY)
-    for line in sys.stdin.buffer:
+    if start.sealed:
+        seal()
+    _say(channel, READY)
+    for line, files in _messages(channel):
         allow_cpu(start.cpu_seconds)
-        _say(answers, msgspec.json.encode(_carry_out(msgspec.json.decode(line, type=Task))))
+        _say(channel, msgspec.json.encode(_carry_out(msgspec.json.decode(line, type=Task), files)))
+        for file in files:
+            os.close(file)
 
 
-def _carry_out(task: Task) -> MediaInfo:
-    module, _, function = task.function.partition(":")
-    return cast(MediaInfo, getattr(importlib.import_module(module), function)(Path(task.path), task.media_type))
+def _messages(channel: socket.socket) -> Iterator[tuple[bytes, list[int]]]:
+    """Yield each line with the open files that came along; the parent says the next when it has heard the answer."""
+    line, files = b"", list[int]()
+    while True:
+        piece, handed, _, _ = socket.recv_fds(channel, MAX_LINE, 2)
+        line, files = line + piece, files + handed
+        if line.endswith(b"\n"):
+            yield line, files
+            line, files = b"", []
+        elif not piece:
+            return
 
 
-def _take_stdout() -> BinaryIO:
-    """Keep the pipe for answers; what a library prints goes nowhere."""
-    answers = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
-    return answers
+def _carry_out(task: Task, files: Sequence[int]) -> object:
+    module, _, name = task.function.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    if task.path:
+        return function(Path(task.path), task.media_type)
+    return function(*files, task.media_type, task.order)
 
 
-def _say(answers: BinaryIO, line: bytes) -> None:
-    answers.write(line + b"\n")
-    answers.flush()
+def _say(channel: socket.socket, line: bytes) -> None:
+    channel.sendall(line + b"\n")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ _LOADERS = {
 }
 _CLASSES = ("Jpeg", "Png", "Webp", "Nsgif", "Heif")
 _ANIMATED = {"image/webp", "image/gif", "image/avif"}
-_WHOLE = {"image/png": endings.png_is_whole, "image/apng": endings.apng_is_whole, "image/gif": endings.gif_is_whole}
+WHOLE = {"image/png": endings.png_is_whole, "image/apng": endings.apng_is_whole, "image/gif": endings.gif_is_whole}
 _LOST_DATA = ("premature end", "Premature end", "bad Huffman code", "bad arithmetic code", "instead of RST")
 
 
@@ -73,6 +73,11 @@ def _described(image: pyvips.Image, path: Path, media_type: str) -> MediaInfo:
     return MediaInfo(media_type, width=image.width, height=height, frames=frames)
 
 
+def has_lost_data(error: pyvips.Error) -> bool:
+    """Whether a warning of libjpeg means that pixels are missing."""
+    return any(sign in str(error) for sign in _LOST_DATA)
+
+
 def _decode(path: Path, media_type: str) -> None:
     """Read every pixel once, some lines at a time; raise `pyvips.Error` when they do not come."""
     if media_type != "image/jpeg":
@@ -81,7 +86,7 @@ def _decode(path: Path, media_type: str) -> None:
     try:
         _open(path, media_type, "warning").avg()
     except pyvips.Error as error:
-        if any(sign in str(error) for sign in _LOST_DATA):
+        if has_lost_data(error):
             raise
         _open(path, media_type, "error").avg()
 
@@ -92,7 +97,7 @@ def _open(path: Path, media_type: str, fail_on: str) -> pyvips.Image:
 
 
 def _is_whole(path: Path, media_type: str) -> bool:
-    if media_type not in _WHOLE:
+    if media_type not in WHOLE:
         return True
     with path.open("rb") as file:
-        return _WHOLE[media_type](file)
+        return WHOLE[media_type](file)

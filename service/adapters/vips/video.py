@@ -49,7 +49,7 @@ def read_video(path: Path, media_type: str) -> MediaInfo:
     found = MediaInfo(media_type, readable=False)
     demuxer = DEMUXERS[media_type]
     try:
-        with path.open("rb") as file, _open(file, demuxer) as container:
+        with path.open("rb") as file, open_container(file, demuxer) as container:
             found = _header(container, media_type)
             if (found.pixels or 0) > MAX_PIXELS:
                 return replace(found, readable=None)
@@ -61,7 +61,8 @@ def read_video(path: Path, media_type: str) -> MediaInfo:
         return found
 
 
-def _open(file: IO[bytes], demuxer: str) -> InputContainer:
+def open_container(file: IO[bytes], demuxer: str) -> InputContainer:
+    """Open a film with this demuxer and nothing else."""
     return av.open(file, "r", format=demuxer, io_open=_refuse, metadata_errors="replace")
 
 

@@ -85,7 +85,8 @@ async def get_cover_policy(state: State) -> dict[str, Any]:
     library: Library = state.service
     with refkeep_refusals():
         policy = await library.covers.refkeep.policies.get(library.covers.entity_type, "cover")
-    return {name: getattr(policy, name) for name in ("media_types", "max_bytes", "max_pixels", "max_edge")}
+    limits = {name: getattr(policy, name) for name in ("media_types", "max_bytes", "max_pixels")}
+    return {**limits, "max_edge": policy.max_edge if policy.oversize == "reject" else None}
 
 
 @get("/health")

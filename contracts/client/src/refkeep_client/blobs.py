@@ -9,7 +9,7 @@ from typing import Unpack
 import msgspec
 
 from refkeep_client.bodies import Body, body_of, named_body
-from refkeep_client.calls import read, with_body, with_json, write
+from refkeep_client.calls import present, read, with_body, with_json, write
 from refkeep_client.content import Content
 from refkeep_client.download import download
 from refkeep_client.options import CallOptions, DownloadOptions, SendOptions, WriteOptions
@@ -68,10 +68,13 @@ class Blobs:
     async def download(self, sha256: str, path: Path | str, **options: Unpack[DownloadOptions]) -> Downloaded:
         """Fetch bytes into a file: whole and verified, or not there at all.
 
+        With `preset` it is a rendition of them: `thumb.webp`, or `thumb` for the format that everybody can show.
         Raises `NotFound`, `Corrupted`, `Unreachable`.
         """
-        call = read("GET", path_of("blobs", checked_sha256(sha256)), options)
-        return await download(self._sender, call, Path(path), sha256=sha256, progress=options.get("progress"))
+        preset = options.get("preset")
+        call = read("GET", path_of("blobs", checked_sha256(sha256), *present(preset=preset).values()), options)
+        expected = sha256 if preset is None else None
+        return await download(self._sender, call, Path(path), sha256=expected, progress=options.get("progress"))
 
     async def _upload(self, method: str, path: str, body: Body, options: SendOptions) -> Sent:
         call = with_body(write(method, path, options), body, options.get("media_type"))
@@ -100,11 +103,11 @@ class Blobs:
 
 def verified(sent: Sent, body: Body) -> Sent:
     """The same, once it is about the bytes that went out. Raises `Corrupted`."""
-    check_sent(sent.blob, body)
+    check_sent(sent.blob.sha256, body)
     return sent
 
 
-def check_sent(blob: Blob, body: Body) -> None:
-    """Raises `Corrupted` unless the blob is what went out."""
-    if body.found is not None and body.found != blob.sha256:
-        raise Corrupted(f"Bytes that hash to {body.found} went out, {blob.sha256} arrived.")
+def check_sent(arrived: str, body: Body) -> None:
+    """Raises `Corrupted` unless the bytes that arrived, by their SHA-256, are what went out."""
+    if body.found is not None and body.found != arrived:
+        raise Corrupted(f"Bytes that hash to {body.found} went out, {arrived} arrived.")

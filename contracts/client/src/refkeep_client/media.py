@@ -77,7 +77,7 @@ class Media:
 
     async def download(self, ref_id: UUID | str, path: Path | str, **options: Unpack[DownloadOptions]) -> Downloaded:
         """Fetch a ref's bytes into a file: whole and verified, or not there at all. Raises as `Blobs.download`."""
-        call = read("GET", _path(ref_id, "file"), options)
+        call = read("GET", _path(ref_id, "file", *present(preset=options.get("preset")).values()), options)
         return await download(self._sender, call, Path(path), progress=options.get("progress"))
 
     async def list(self, *, page_size: int = 100, **options: Unpack[MediaOptions]) -> AsyncGenerator[Ref, None]:

@@ -133,6 +133,7 @@ class EventOptions(CallOptions, total=False):
 
 
 class DownloadOptions(CallOptions, total=False):
-    """What downloads take."""
+    """What downloads take: with `preset` a rendition instead of the bytes, such as `thumb.webp`."""
 
     progress: Progress | None
+    preset: str | None

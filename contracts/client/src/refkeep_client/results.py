@@ -29,10 +29,18 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What every answer is."""
 
 
+class Placeholder(Result, frozen=True, kw_only=True):
+    """What stands in a picture's place while it loads: a ThumbHash in base64, `#rrggbb`, width over height, upright."""
+
+    thumbhash: str
+    colour: str
+    aspect: float
+
+
 class Blob(Result, frozen=True, kw_only=True):
     """What is known of bytes: size in bytes, edges in pixels, duration in milliseconds; None where it does not apply.
 
-    `readable` is whether a picture or film could be decoded.
+    `readable` is whether a picture or film could be decoded; edges are those stored, a placeholder is upright.
     """
 
     sha256: str
@@ -43,6 +51,14 @@ class Blob(Result, frozen=True, kw_only=True):
     frames: int | None = None
     duration_ms: int | None = None
     readable: bool | None = None
+    placeholder: Placeholder | None = None
+
+
+class Original(Result, frozen=True, kw_only=True):
+    """What was sent, where a ref shows what was made of it; `kept` when those bytes stay as long as the ref."""
+
+    sha256: str
+    kept: bool
 
 
 class Links(Result, frozen=True, kw_only=True):
@@ -72,6 +88,7 @@ class Ref(Result, frozen=True, kw_only=True):
     trashed_at: datetime | None
     purge_after: datetime | None
     links: Links
+    original: Original | None = None
 
 
 class Entity(Result, frozen=True, kw_only=True):
@@ -139,7 +156,10 @@ class BlobMeta(Blob, frozen=True, kw_only=True):
 
 
 class Reason(Result, frozen=True, kw_only=True):
-    """Something that keeps bytes alive: `holding`, `ref`, `trash` or `hold`; `until` is when it ends by itself."""
+    """Something that keeps bytes alive: `holding`, `ref`, `trash`, `original`, `rendition` or `hold`.
+
+    `until` is when it ends by itself; `parent` is what a rendition was made of, told to operators alone.
+    """
 
     kind: str
     since: datetime
@@ -149,6 +169,7 @@ class Reason(Result, frozen=True, kw_only=True):
     entity_type: str | None = None
     entity_id: str | None = None
     role: str | None = None
+    parent: str | None = None
 
 
 class Reasons(Result, frozen=True, kw_only=True):
@@ -175,8 +196,34 @@ class SignedUrl(Result, frozen=True, kw_only=True):
     expires_at: datetime
 
 
+class Normalise(Result, frozen=True, kw_only=True):
+    """What a picture becomes before a ref shows it, upright in any case; None sets no limit."""
+
+    max_edge: int | None
+    strip: bool
+    colour: str
+    format: str
+    max_frames: int
+    max_animation_ms: int | None
+
+
+class Preset(Result, frozen=True, kw_only=True):
+    """A rendition that downloads may ask for by its name; pixels, None where an edge is free."""
+
+    name: str
+    width: int | None
+    height: int | None
+    fit: str
+    formats: tuple[str, ...]
+    enlarge: bool
+    eager: bool
+
+
 class Policy(Result, frozen=True, kw_only=True):
-    """What a role accepts: bytes, pixels, milliseconds; None sets no limit. `max_items` is 1 for a single role."""
+    """What a role accepts: bytes, pixels, milliseconds; None sets no limit. `max_items` is 1 for a single role.
+
+    `normalise` is None where pictures are shown as they are sent, and of a service that does not tell.
+    """
 
     entity_type: str
     role: str
@@ -190,6 +237,9 @@ class Policy(Result, frozen=True, kw_only=True):
     max_duration_ms: int | None
     visibility: str
     public_allowed: bool
+    normalise: Normalise | None = None
+    keep_original: bool | None = None
+    presets: tuple[Preset, ...] = ()
 
 
 class Quota(Result, frozen=True, kw_only=True):
@@ -232,6 +282,7 @@ class EventRef(Result, frozen=True, kw_only=True):
     created_at: datetime
     trashed_at: datetime | None
     purge_after: datetime | None
+    original: Original | None = None
 
 
 class EventData(Result, frozen=True, kw_only=True):

@@ -1,0 +1,168 @@
+"""A picture as the rendering child has it: what its header says, and its pixels in any size. Runs in the child.
+
+libvips' thumbnailer is what scales: it lets the decoders of JPEG, WebP and AVIF shrink while they load, leaves at least
+a factor of two to Lanczos, turns the picture upright and multiplies transparent pixels before it mixes them.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import pyvips
+
+from service.adapters.vips.decode import MAX_PIXELS, WHOLE, has_lost_data
+from service.adapters.vips.endings import apng_frames
+from service.adapters.vips.orders import Refusal
+from service.domain.layout import Size
+from service.domain.rendition import Animation, Format
+
+T = TypeVar("T")
+
+_LOADERS = {
+    "image/jpeg": "jpegload_buffer",
+    "image/png": "pngload_buffer",
+    "image/apng": "pngload_buffer",
+    "image/webp": "webpload_buffer",
+    "image/gif": "gifload_buffer",
+    "image/avif": "heifload_buffer",
+}
+_ANIMATED = {"image/webp", "image/gif"}
+_SRGB_NAMES = (b"sRGB", "sRGB".encode("utf-16-be"))
+_SWAPPED = range(5, 9)
+
+
+class Refused(Exception):
+    """No picture comes of these bytes; `size` and limit where it has too many pixels."""
+
+    def __init__(self, refusal: Refusal, size: tuple[int, int] = (0, 0), max_pixels: int = 0) -> None:
+        super().__init__(refusal)
+        self.refusal, self.size, self.max_pixels = refusal, size, max_pixels
+
+
+class Subject(Protocol):
+    """What a rendition is made of."""
+
+    @property
+    def size(self) -> Size:
+        """Of one frame, upright."""
+
+    def still(self, size: Size, fail_on: str, *, srgb: bool = True) -> pyvips.Image:
+        """The first frame, upright, in 8 bits, in exactly this size; in sRGB, or with the profile it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture in a file. `delays` are milliseconds, one for each frame, empty for a still.
+
+    Of the `frames` that it has, only the first is read where `is_animation` is False.
+    """
+
+    data: mmap.mmap
+    media_type: str
+    size: Size
+    orientation: int
+    frames: int
+    is_animation: bool
+    delays: Sequence[int]
+    loop: int
+    profile: bytes
+    is_cmyk: bool
+
+    @property
+    def is_srgb(self) -> bool:
+        """Whether it says so, or says nothing, which browsers take for the same."""
+        return not self.is_cmyk and (not self.profile or any(name in self.profile for name in _SRGB_NAMES))
+
+    @property
+    def duration_ms(self) -> int:
+        """Of one round; a frame without a delay takes the 100 ms that browsers give it."""
+        return sum(delay or 100 for delay in self.delays)
+
+    def frames_in(self, chosen: Format, limits: Animation) -> int:
+        """How many of its frames a rendition in this format has."""
+        moves = self.is_animation and chosen.has_frames and limits.admits(self.frames, self.duration_ms)
+        return self.frames if moves else 1
+
+    def still(self, size: Size, fail_on: str, *, srgb: bool = True) -> pyvips.Image:
+        """See `Subject.still`."""
+        profile = {"export_profile": "srgb"} if self.is_cmyk or (srgb and not self.is_srgb) else {}
+        options = {"option_string": f"[fail_on={fail_on}]", "fail_on": fail_on}  # the second alone reaches no JPEG
+        image = pyvips.Image.thumbnail_buffer(
+            self.data, size.width, height=size.height, size="force", **options, **profile
+        )
+        return in_eight_bits(image)
+
+    def frame_strip(self) -> pyvips.Image:
+        """All frames as they are, one above the other."""
+        return _opened(self.data, self.media_type, n=-1)
+
+
+def read_header(source: int, media_type: str) -> Picture:
+    """What the header of an open file says. Raises `Refused`."""
+    if media_type not in _LOADERS:
+        raise Refused("unreadable")
+    try:
+        data = mmap.mmap(source, 0, prot=mmap.PROT_READ)
+        image = _opened(data, media_type)
+    except (pyvips.Error, ValueError, OSError) as error:
+        raise Refused("unreadable") from error
+    width, height, frames = image.width, image.get_page_height(), image.get_n_pages()
+    if width * height > MAX_PIXELS:
+        raise Refused("pixels", (width, height), MAX_PIXELS)
+    with os.fdopen(os.dup(source), "rb") as file:
+        if media_type in WHOLE and not WHOLE[media_type](file):
+            raise Refused("unreadable")
+        if media_type == "image/apng":
+            frames = apng_frames(file) or frames
+    orientation = _value(image, "orientation", 1)
+    size = Size(height, width) if orientation in _SWAPPED else Size(width, height)
+    is_animation = media_type in _ANIMATED and frames > 1 and width * height * frames <= MAX_PIXELS
+    return Picture(
+        data,
+        media_type,
+        size,
+        orientation,
+        frames,
+        is_animation,
+        _value(image, "delay", []) if is_animation else [],
+        _value(image, "loop", 0),
+        _value(image, "icc-profile-data", b""),
+        image.interpretation == "cmyk",
+    )
+
+
+def patiently(make: Callable[[str], T]) -> T:
+    """What `make` makes with the strictest `fail_on` that a whole picture passes. Raises `Refused`.
+
+    Some telephones write photographs that libjpeg warns of (see `decode`): a warning that no data is lost is let pass.
+    """
+    try:
+        return make("warning")
+    except pyvips.Error as error:
+        if has_lost_data(error):
+            raise Refused("unreadable") from error
+    try:
+        return make("error")
+    except pyvips.Error as error:
+        raise Refused("unreadable") from error
+
+
+def in_eight_bits(image: pyvips.Image) -> pyvips.Image:
+    """Grey stays grey, everything else is red, green and blue; alpha stays."""
+    wanted = "b-w" if image.interpretation in {"b-w", "grey16"} else "srgb"
+    image = image if image.interpretation == wanted else image.colourspace(wanted)
+    return image if image.format == "uchar" else image.cast("uchar")
+
+
+def _opened(data: mmap.mmap, media_type: str, **options: object) -> pyvips.Image:
+    loader = getattr(pyvips.Image, _LOADERS[media_type])
+    return loader(data, access="sequential", fail_on="error", **options)
+
+
+def _value(image: pyvips.Image, name: str, otherwise: Any) -> Any:
+    """What the header says under a name; `otherwise` where it says nothing."""
+    return image.get(name) if image.get_typeof(name) else otherwise

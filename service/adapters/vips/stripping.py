@@ -1,0 +1,226 @@
+"""Files without what is not their picture, pixel for pixel as they were; pure.
+
+Only what a decoder needs is kept, by name: whatever is not on the list goes, and so does what follows the end. EXIF,
+XMP, comments, thumbnails, gain maps, and the other half of a file that is two things at once.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+
+_SCAN_END = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
+_PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB sBIT pHYs bKGD cICP mDCV cLLI acTL fcTL fdAT".split())
+_WEBP_CHUNKS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
+_WEBP_EXIF, _WEBP_XMP, _WEBP_PROFILE = 0x08, 0x04, 0x20
+_LOOPS = (b"\x0bNETSCAPE2.0\x03\x01", b"\x0bANIMEXTS1.0\x03\x01")
+_AVIF_META = frozenset({b"hdlr", b"pitm", b"iinf", b"iloc", b"iprp", b"iref"})
+_AVIF_PROPERTIES = frozenset(
+    b"ispe pixi av1C colr auxC irot imir pasp clap a1op lsel clli mdcv".split()
+)  # fmt: skip
+_ICC_START = b"ICC_PROFILE\0"
+
+Box = tuple[bytes, int, int]
+"""A kind, and where its content begins and ends."""
+
+
+class Malformed(ValueError):
+    """The file is not built as its format says."""
+
+
+def stripped(data: bytes, media_type: str, *, keep_profile: bool) -> bytes | None:
+    """The file without what goes; `data` itself when nothing does, None where only encoding anew can tell.
+
+    Raises `Malformed`.
+    """
+    try:
+        if media_type == "image/avif":
+            return data if _avif_is_bare(data) else None
+        return b"".join(_WALKS[media_type](data, keep_profile))
+    except (IndexError, struct.error) as error:
+        raise Malformed(media_type) from error
+
+
+def _jpeg(data: bytes, keep_profile: bool) -> Iterator[bytes]:
+    """ITU T.81 §B.1.1: markers, each with its segment, and scans up to the next marker."""
+    yield data[:2]
+    at = 2
+    while True:
+        if data[at] != 0xFF:
+            raise Malformed("a marker is missing")
+        while data[at + 1] == 0xFF:
+            at += 1
+        marker = data[at + 1]
+        if marker == 0xD9:
+            yield data[at : at + 2]
+            return
+        end = _jpeg_segment_end(data, at, marker)
+        if _jpeg_needs(marker, data[at + 4 : end], keep_profile):
+            yield data[at:end]
+        at = end
+
+
+def _jpeg_segment_end(data: bytes, at: int, marker: int) -> int:
+    end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    if end - at < 4 or end > len(data):
+        raise Malformed("a segment is cut short")
+    if marker != 0xDA:
+        return end
+    if (found := _SCAN_END.search(data, end)) is None:
+        raise Malformed("the scan has no end")
+    return found.start()
+
+
+def _jpeg_needs(marker: int, segment: bytes, keep_profile: bool) -> bool:
+    """Frames, tables, scans; of the applications' segments JFIF without a thumbnail, Adobe's colours, a profile."""
+    if marker == 0xE0:
+        return segment.startswith(b"JFIF\0") and len(segment) == 14
+    if marker == 0xE2:
+        return keep_profile and segment.startswith(_ICC_START)
+    if marker == 0xEE:
+        return segment.startswith(b"Adobe") and len(segment) == 12
+    return 0xC0 <= marker <= 0xDF
+
+
+def _png(data: bytes, keep_profile: bool) -> Iterator[bytes]:
+    """PNG third edition §5.3: chunks up to IEND."""
+    yield data[:8]
+    at = 8
+    while True:
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if len(kind) < 4 or end > len(data):
+            raise Malformed("a chunk is cut short")
+        if kind in _PNG_CHUNKS or (kind == b"iCCP" and keep_profile):
+            yield data[at:end]
+        if kind == b"IEND":
+            return
+        at = end
+
+
+def _webp(data: bytes, keep_profile: bool) -> Iterator[bytes]:
+    """RFC 9649 §2: chunks within the size that RIFF states; the flags of VP8X say what is left."""
+    size = struct.unpack_from("<I", data, 4)[0]
+    if size + 8 > len(data):
+        raise Malformed("the file is cut short")
+    gone = _WEBP_EXIF | _WEBP_XMP | (0 if keep_profile else _WEBP_PROFILE)
+    kept, at = b"", 12
+    while at < size + 8:
+        kind, length = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
+        end = at + 8 + length + length % 2
+        if end > size + 8:
+            raise Malformed("a chunk is cut short")
+        chunk = data[at:end]
+        if kind == b"VP8X":
+            chunk = chunk[:8] + bytes([chunk[8] & ~gone & 0xFF]) + chunk[9:]
+        if kind in _WEBP_CHUNKS or (kind == b"ICCP" and keep_profile):
+            kept += chunk
+        at = end
+    yield data[:4] + struct.pack("<I", 4 + len(kept)) + data[8:12] + kept
+
+
+def _gif(data: bytes, _keep_profile: bool) -> Iterator[bytes]:
+    """GIF89a §15-27: the screen, then blocks up to the trailer."""
+    at = 13 + _colours(data[10])
+    yield data[:at]
+    while data[at : at + 1] != b";":
+        start, kind = at, data[at : at + 1]
+        if kind == b",":
+            at = _after_blocks(data, at + 11 + _colours(data[at + 9]))
+            yield data[start:at]
+        elif kind == b"!":
+            at = _after_blocks(data, at + 2)
+            if data[start + 1] == 0xF9 or (data[start + 1] == 0xFF and data[start + 2 : at].startswith(_LOOPS)):
+                yield data[start:at]
+        else:
+            raise Malformed("a block of no kind")
+    yield b";"
+
+
+def _colours(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _after_blocks(data: bytes, at: int) -> int:
+    while length := data[at]:
+        at += 1 + length
+    return at + 1
+
+
+def _avif_is_bare(data: bytes) -> bool:
+    """ISO/IEC 23008-12: a still picture, with items of pictures alone, and no byte of `mdat` that is not theirs."""
+    boxes = list(_boxes(data, 0, len(data)))
+    if [kind for kind, _, _ in boxes] not in ([b"ftyp", b"meta", b"mdat"], [b"ftyp", b"mdat", b"meta"]):
+        return False
+    [meta] = [box for box in boxes if box[0] == b"meta"]
+    inner = {kind: (start, end) for kind, start, end in _boxes(data, meta[1] + 4, meta[2])}
+    if not {b"iinf", b"iloc", b"iprp"} <= inner.keys() <= _AVIF_META:
+        return False
+    return (
+        _avif_items(data, *inner[b"iinf"]) <= {b"av01", b"grid"}
+        and _avif_properties(data, *inner[b"iprp"]) <= _AVIF_PROPERTIES
+        and _covers(_avif_extents(data, *inner[b"iloc"]), next(box[1:] for box in boxes if box[0] == b"mdat"))
+    )
+
+
+def _boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
+    """ISO/IEC 14496-12 §4.2, without sizes of 64 bits and boxes that go on to the end."""
+    while at < end:
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if size < 8 or at + size > end:
+            raise Malformed("a box is cut short")
+        yield kind, at + 8, at + size
+        at += size
+
+
+def _avif_items(data: bytes, start: int, end: int) -> set[bytes]:
+    first = start + (6 if data[start] == 0 else 8)
+    return {
+        data[at + (8 if data[at] == 2 else 10) :][:4] for kind, at, _ in _boxes(data, first, end) if kind == b"infe"
+    }
+
+
+def _avif_properties(data: bytes, start: int, end: int) -> set[bytes]:
+    return {
+        kind
+        for outer, at, stop in _boxes(data, start, end)
+        if outer != b"ipma"
+        for kind, _, _ in _boxes(data, at, stop)
+    }
+
+
+def _avif_extents(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
+    """ISO/IEC 14496-12 §8.11.3: where each part of an item begins and ends."""
+    version, sizes, more = data[start], data[start + 4], data[start + 5]
+    offset_size, length_size, base_size, index_size = sizes >> 4, sizes & 15, more >> 4, more & 15 if version else 0
+    at, width = start + 6, 4 if version == 2 else 2
+    count, at = _number(data, at, width), at + width
+    found = []
+    for _ in range(count):
+        at += width + (2 if version else 0) + 2
+        base, at = _number(data, at, base_size), at + base_size
+        extents, at = _number(data, at, 2), at + 2
+        for _ in range(extents):
+            at += index_size
+            offset, length = _number(data, at, offset_size), _number(data, at + offset_size, length_size)
+            found.append((base + offset, base + offset + length))
+            at += offset_size + length_size
+        if at > end:
+            raise Malformed("iloc is cut short")
+    return found
+
+
+def _number(data: bytes, at: int, width: int) -> int:
+    return int.from_bytes(data[at : at + width], "big")
+
+
+def _covers(extents: list[tuple[int, int]], whole: tuple[int, int]) -> bool:
+    at = whole[0]
+    for start, end in sorted(extents):
+        if start != at:
+            return False
+        at = end
+    return at == whole[1]
+
+
+_WALKS = {"image/jpeg": _jpeg, "image/png": _png, "image/apng": _png, "image/webp": _webp, "image/gif": _gif}

@@ -1,0 +1,272 @@
+"""Rendering goes wrong in every way: one picture has no preset, and nobody else is harmed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from service.adapters.vips.lane import Bounds
+from service.adapters.vips.renderer import VipsRenderer, rendering_bounds
+from service.domain.errors import RenderBusy, RenderFailed, UnreadableMedia
+from service.domain.rendition import Format, Normalisation, Preset
+from tests import samples
+from tests.parts import pictures
+from tests.parts.pictures import saved
+
+pytestmark = pytest.mark.anyio
+
+QUICK = Bounds(children=2, cpu_seconds=1, wall_seconds=20, memory_bytes=512 << 20, waiting=32, file_bytes=8 << 20)
+PAYLOAD = b"PAYLOAD-OF-ANOTHER-KIND"
+FINE = Preset("fine", 8, 8)
+
+
+HOSTILE = "tests.adapters.hostile_renders"
+"""Its children do what the preset is called after."""
+
+
+@pytest.fixture(scope="module")
+async def hostile() -> AsyncIterator[VipsRenderer]:
+    async with contextlib.aclosing(VipsRenderer(QUICK, HOSTILE)) as renderer:
+        yield renderer
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "bytes"
+    path.write_bytes(b"anything")
+    return path
+
+
+def children() -> set[psutil.Process]:
+    return {child for child in psutil.Process().children() if "service.adapters.vips.child" in child.cmdline()}
+
+
+async def render(renderer: VipsRenderer, path: Path, name: str) -> bytes:
+    return (await renderer.render(path, "image/png", replace(FINE, name=name), Format.WEBP)).content
+
+
+@pytest.mark.parametrize("mischief", ["spin", "crash", "balloon", "babble", "flood"])
+async def test_what_hangs_crashes_balloons_or_floods_fails_alone(
+    hostile: VipsRenderer, path: Path, mischief: str
+) -> None:
+    async with anyio.create_task_group() as tasks:
+
+        async def misbehave() -> None:
+            with pytest.raises(RenderFailed) as failed:
+                await render(hostile, path, mischief)
+            assert failed.value.code == "unreadable-media"
+            assert "within the bounds" in str(failed.value)
+
+        tasks.start_soon(misbehave)
+        for _ in range(10):
+            assert (await render(hostile, path, "fine")).startswith(b"RIFF")
+
+    assert (await render(hostile, path, "fine")).startswith(b"RIFF")
+
+
+@pytest.mark.parametrize("attempt", ["files", "sockets", "processes"])
+async def test_a_rendering_child_opens_nothing(hostile: VipsRenderer, path: Path, attempt: str) -> None:
+    assert (await render(hostile, path, attempt)).startswith(b"RIFF")
+
+
+async def test_what_a_child_says_is_not_believed(hostile: VipsRenderer, path: Path) -> None:
+    for edge in (1, 2, 3):
+        with pytest.raises(RenderFailed):
+            await hostile.normalise(path, "image/png", Normalisation(max_edge=edge))
+    with pytest.raises(RenderFailed):
+        await hostile.placeholder(path, "image/png")
+    with pytest.raises(RenderFailed):
+        await hostile.render(path, "image/png", FINE, Format.JPEG)
+
+
+async def test_a_full_queue_says_so_at_once_and_who_waits_is_served(path: Path) -> None:
+    bounds = replace(QUICK, children=1, waiting=2, wall_seconds=1)
+    async with contextlib.aclosing(VipsRenderer(bounds, HOSTILE)) as renderer:
+        served: list[bytes] = []
+        described: list[bool] = []
+
+        async def wait() -> None:
+            with contextlib.suppress(RenderFailed):
+                await render(renderer, path, "wait")
+
+        async def ask() -> None:
+            served.append(await render(renderer, path, "fine"))
+
+        async def describe() -> None:
+            with contextlib.suppress(RenderFailed):
+                await renderer.placeholder(path, "image/png")
+            described.append(True)
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                await anyio.wait_all_tasks_blocked()
+                for _ in range(2):
+                    tasks.start_soon(ask)
+                while renderer._pictures._limiter.statistics().tasks_waiting < 2:
+                    await anyio.wait_all_tasks_blocked()
+                with pytest.raises(RenderBusy) as busy:
+                    await render(renderer, path, "fine")
+                assert busy.value.code == "unavailable"
+                tasks.start_soon(describe)
+        assert len(served) == 2
+        assert described == [True]
+
+
+async def test_a_cancelled_rendering_ends_its_child_at_once(path: Path) -> None:
+    async with contextlib.aclosing(VipsRenderer(QUICK, HOSTILE)) as renderer:
+        others = children()
+        await renderer.warm()
+        [child] = children() - others
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(render, renderer, path, "wait")
+            while renderer._pictures._idle:
+                await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        assert child not in children()
+
+
+async def test_no_file_stays_open(path: Path, hostile: VipsRenderer) -> None:
+    await render(hostile, path, "fine")
+    before = len([*Path("/proc/self/fd").iterdir()])
+    for _ in range(20):
+        await render(hostile, path, "fine")
+    assert len([*Path("/proc/self/fd").iterdir()]) <= before
+
+
+async def test_a_file_that_is_not_there_is_the_callers_fault(hostile: VipsRenderer, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await render(hostile, tmp_path / "none", "fine")
+
+
+async def test_without_the_extra_a_film_has_no_poster(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.adapters.vips.renderer.find_spec", lambda _: None)
+    async with contextlib.aclosing(VipsRenderer()) as renderer:
+        with pytest.raises(UnreadableMedia):
+            await renderer.render(path, "video/mp4", FINE, Format.JPEG)
+
+
+def test_the_usual_bounds_use_every_core_and_give_way() -> None:
+    bounds = rendering_bounds()
+    assert bounds.children == len(os.sched_getaffinity(0))
+    assert bounds.niceness > 0
+    assert bounds.waiting
+
+
+def behind(data: bytes) -> bytes:
+    """Something else behind the end of a picture: an archive, a page, a program."""
+    return data + PAYLOAD
+
+
+def in_a_jpeg_segment(data: bytes) -> bytes:
+    return data[:2] + b"\xff\xe5" + (len(PAYLOAD) + 2).to_bytes(2, "big") + PAYLOAD + data[2:]
+
+
+def in_a_jpeg_comment(data: bytes) -> bytes:
+    return data[:2] + b"\xff\xfe" + (len(PAYLOAD) + 2).to_bytes(2, "big") + PAYLOAD + data[2:]
+
+
+def in_a_png_chunk(kind: bytes) -> Callable[[bytes], bytes]:
+    return lambda data: data[:33] + pictures.chunk(kind, PAYLOAD) + data[33:]
+
+
+def in_a_gif_comment(data: bytes) -> bytes:
+    return data[:-1] + b"\x21\xfe" + bytes([len(PAYLOAD)]) + PAYLOAD + b"\0;"
+
+
+def in_a_gif_application(data: bytes) -> bytes:
+    return data[:-1] + b"\x21\xff\x0bEVILEVIL1.0" + bytes([len(PAYLOAD)]) + PAYLOAD + b"\0;"
+
+
+def in_a_webp_chunk(data: bytes) -> bytes:
+    grown = data + b"EVIL" + len(PAYLOAD).to_bytes(4, "little") + PAYLOAD + b"\0" * (len(PAYLOAD) % 2)
+    return grown[:4] + (len(grown) - 8).to_bytes(4, "little") + grown[8:]
+
+
+def in_an_avif_box(data: bytes) -> bytes:
+    return data + (len(PAYLOAD) + 8).to_bytes(4, "big") + b"free" + PAYLOAD
+
+
+def in_an_avif_mdat(data: bytes) -> bytes:
+    """The last box grows; no item is in what it grows by."""
+    at = data.rindex(b"mdat") - 4
+    return data[:at] + (len(data) - at + len(PAYLOAD)).to_bytes(4, "big") + data[at + 4 :] + PAYLOAD
+
+
+def with_icc(image_name: str) -> Callable[[bytes], bytes]:
+    segment = b"ICC_PROFILE\0\x01\x01" + PAYLOAD
+    return lambda data: data[:2] + b"\xff\xe2" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
+
+
+POLYGLOTS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "jpeg and an archive": ("jpeg", lambda data: data + samples.zip_archive() + PAYLOAD),
+    "jpeg and a page": ("jpeg", lambda data: behind(data + samples.html_named_jpg())),
+    "jpeg and a jpeg": ("jpeg", lambda data: data + in_a_jpeg_comment(data)),
+    "jpeg with a segment": ("jpeg", in_a_jpeg_segment),
+    "jpeg with a comment": ("jpeg", in_a_jpeg_comment),
+    "jpeg with a profile": ("jpeg", with_icc("jpeg")),
+    "progressive jpeg and more": ("progressive_jpeg", behind),
+    "png and an archive": ("png", lambda data: behind(data + samples.zip_archive())),
+    "png with a text": ("png", in_a_png_chunk(b"tEXt")),
+    "png with a page in a text": ("png", in_a_png_chunk(b"iTXt")),
+    "png with a chunk of its own": ("png", in_a_png_chunk(b"evIl")),
+    "png with exif": ("png", in_a_png_chunk(b"eXIf")),
+    "apng and more": ("apng", behind),
+    "gif and a script": ("gif", behind),
+    "gif with a comment": ("gif", in_a_gif_comment),
+    "gif with an application": ("animated_gif", in_a_gif_application),
+    "webp and more": ("webp", behind),
+    "webp with a chunk": ("webp", in_a_webp_chunk),
+    "animated webp with a chunk": ("animated_webp", in_a_webp_chunk),
+    "avif and more": ("avif", behind),
+    "avif with a box": ("avif", in_an_avif_box),
+    "avif with more than its picture": ("avif", in_an_avif_mdat),
+}
+
+
+@pytest.fixture(scope="module")
+async def renderer() -> AsyncIterator[VipsRenderer]:
+    async with contextlib.aclosing(VipsRenderer()) as renderer:
+        yield renderer
+
+
+@pytest.mark.parametrize("name", POLYGLOTS)
+async def test_nothing_foreign_comes_out_of_a_file_that_is_two(renderer: VipsRenderer, path: Path, name: str) -> None:
+    sample, hidden = POLYGLOTS[name]
+    make, media_type = samples.PICTURES[sample]
+    path.write_bytes(hidden(make()))
+    assert PAYLOAD in path.read_bytes()
+
+    made = [
+        await renderer.render(path, media_type, Preset("small", 48, 48), each) for each in (Format.WEBP, Format.JPEG)
+    ]
+    normal = await renderer.normalise(path, media_type, Normalisation())
+    assert normal is not None, "it complies as it is"
+    for each in (*made, normal):
+        assert PAYLOAD not in each.content
+        assert b"PK\x03\x04" not in each.content
+        assert b"<script" not in each.content.lower()
+    path.write_bytes(normal.content)
+    assert await renderer.normalise(path, media_type, Normalisation()) is None
+
+
+async def test_many_pictures_at_once_leave_the_event_loop_alone(renderer: VipsRenderer, path: Path) -> None:
+    path.write_bytes(saved(pictures.photograph(200, 150), ".jpg"))
+    done = 0
+
+    async def make() -> None:
+        nonlocal done
+        await renderer.render(path, "image/jpeg", Preset("small", 96, 96), Format.JPEG)
+        done += 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(12):
+            tasks.start_soon(make)
+    assert done == 12
