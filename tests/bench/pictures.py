@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -37,7 +38,7 @@ from tests.parts.pictures import photograph
 from tests.parts.seaweed import free_ports
 
 CORES = len(os.sched_getaffinity(0))
-FILES = 32
+FILES = 16
 REFKEEP, RENDERER, THUMBOR, IPX, LOOP = "Refkeep", "its renderer", "thumbor", "ipx", "vips thumbnail"
 BOUNDS = {THUMBOR: 1.0, IPX: 1.0, LOOP: 0.8}
 WIDTHS = (160, 320, 640, 1280)
@@ -181,11 +182,12 @@ async def _server(
 @contextlib.contextmanager
 def _running(command: list[str], environment: dict[str, str]) -> Iterator[int]:
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=quiet, stderr=quiet)
+    variables = {**os.environ, **environment}
+    process = subprocess.Popen(command, env=variables, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
         yield process.pid
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # thumbor leaves its processes behind
         process.wait(30)
 
 

@@ -18,7 +18,7 @@ from service.domain.rendition import Format
 from tests.parts.seaweed import free_ports
 from tests.parts.service import REFKEEP, environment
 
-HEIGHTS = 24
+HEIGHTS = 32
 """Presets of a width: each is a row of pixels lower than the one before, so that its bytes are new and its work is not.
 """
 
@@ -52,11 +52,13 @@ class Studio:
 
     async def attach(self, key: str, widths: Sequence[int]) -> None:
         """Show the photographs in the role of each width."""
-        for number, file in enumerate(self._names):
+        headers = {"authorization": f"Bearer {key}"}
+        for number, (file, name) in enumerate(self._names.items()):
+            content = await anyio.Path(file).read_bytes()
+            (await self._http.put(f"/blobs/{name}", content=content, headers=headers)).raise_for_status()
             for width in widths:
-                path, content = f"/refs/bench/{number}/w{width}/0", await anyio.Path(file).read_bytes()
-                answer = await self._http.put(path, content=content, headers={"authorization": f"Bearer {key}"})
-                answer.raise_for_status()
+                path = f"/refs/bench/{number}/w{width}/0"
+                (await self._http.put(path, json={"sha256": name}, headers=headers)).raise_for_status()
 
     async def make(self, file: Path, size: Size, chosen: Format) -> int:
         """Ask for a preset of this width that was never asked for; the bytes that came."""
