@@ -77,8 +77,8 @@ sub vcl_recv {
             > std.integer(regsub(req.http.Range, "^.*-", ""), 0))) {
         unset req.http.Range;
     }
-    if (req.url ~ "^/blobs/") {
-        unset req.http.If-Modified-Since; # blobs tell no date, for which Varnish takes that of the answer
+    if (req.url ~ "^/(blobs/|media/[^/]+/file/)") {
+        unset req.http.If-Modified-Since; # blobs and renditions tell no date, for which Varnish takes that of the answer
     }
     # What only a replica can judge: keys, and preconditions that Varnish does not know.
     if ((req.method != "GET" && req.method != "HEAD") || req.http.Authorization || req.http.If-Match
@@ -99,13 +99,13 @@ sub vcl_recv {
     return (pass);
 }
 
-# BAN with `Surrogate-Key: blob-<sha256>` or `ref-<ref_id>`: whatever carries the tag is gone, slices, signed addresses and
-# renditions alike. It looks at stored objects alone, so that the ban lurker can finish it in the background.
+# BAN with `Surrogate-Key: blob-<sha256>`, `ref-<ref_id>` or, once a preset was changed, `preset-<name>`: whatever carries the
+# tag is gone, slices, signed addresses and renditions alike. It looks at stored objects alone, so that the ban lurker can finish it in the background.
 sub purge_by_tag {
     if (client.ip !~ purgers) {
         return (synth(403));
     }
-    if (req.http.Surrogate-Key !~ "^(blob-[0-9a-f]{64}|ref-[0-9a-f-]{36})$") {
+    if (req.http.Surrogate-Key !~ "^(blob-[0-9a-f]{64}|ref-[0-9a-f-]{36}|preset-[a-z][a-z0-9_-]{0,31})$") {
         return (synth(400));
     }
     if (!std.ban("obj.http.Surrogate-Key ~ (^|\s)" + req.http.Surrogate-Key + "(\s|$)")) {

@@ -25,3 +25,9 @@ def request_headers(scope: Scope) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+def accepted(scope: Scope) -> str | None:
+    """Return what `request_headers` has under `accept`."""
+    lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
+    return ", ".join(lines) if lines else None

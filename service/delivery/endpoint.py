@@ -57,7 +57,7 @@ class Delivery:
         """Answer one request; raises `LookupError` for one that is not delivery's."""
         if (route := match(scope)) is None:
             raise LookupError(f"{scope['method']} {scope['path']} is not delivery's.")
-        if is_ordinary(scope) and (routine := self._routine(route)) is not None:
+        if is_ordinary(scope) and (routine := self._routine(route, scope)) is not None:
             body = routine.body(scope, self.at_hand)
             if body is not None:
                 await routine.send(scope, send, body)
@@ -70,8 +70,9 @@ class Delivery:
             )
             _record(observation, request, answer, sent)
 
-    def _routine(self, route: Route) -> Routine | None:
-        known = None if route.what is None else self.permissions.grants.get((route.what, Asker.ANYONE))
+    def _routine(self, route: Route, scope: Scope) -> Routine | None:
+        what = self.presets.what(route, scope)
+        known = None if what is None else self.permissions.grants.get((what, Asker.ANYONE))
         return None if known is None else known.routine
 
     async def _answer(self, request: Request) -> Answer:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from time import perf_counter
 
 from service.application.make_rendition import MakeRendition, Wanted
 from service.delivery.access import Refusal, Reuse, Variant, on_hold
 from service.delivery.answer import Request
+from service.delivery.asgi import Scope, accepted
 from service.delivery.headers import whole
-from service.delivery.known import Known
+from service.delivery.known import Asker, Known
 from service.delivery.permissions import Permissions
-from service.delivery.routes import PresetRoute, What
+from service.delivery.routes import PresetRoute, Route, What
 from service.domain.errors import NotFound, Unavailable
 from service.domain.negotiation import by_extension, negotiate
 from service.domain.policy import Policies
 from service.domain.rendition import Format, Preset, offered
+
+_SHORT = 256
+"""Characters of an `Accept` whose meaning is remembered: those of browsers have a hundred."""
+
+Choice = Callable[[str, str, str | None], Format | None]
+"""From a preset's name, the parent's media type and `Accept` to the format that is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,24 @@ class Presets:
     permissions: Permissions
     policies: Policies
     make: MakeRendition
+    _negotiated: Choice = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """What browsers ask for is always the same."""
+        object.__setattr__(self, "_negotiated", lru_cache(maxsize=1024)(self._negotiate))
+
+    def what(self, route: Route, scope: Scope) -> What | None:
+        """What the answer to everybody is kept by, None where nothing is known of the parent's either."""
+        if not isinstance(route, PresetRoute) or route.extension is not None:
+            return route.what
+        if route.name is None or route.preset is None:
+            return None
+        parent = self.permissions.grants.get((route.name, Asker.ANYONE))
+        accept = accepted(scope)
+        if parent is None or (accept is not None and len(accept) > _SHORT):
+            return None
+        chosen = self._negotiated(route.preset, parent.grant.content.media_type, accept)
+        return None if chosen is None else (route.name, route.preset, chosen)
 
     async def judge(self, request: Request, route: PresetRoute, *, anew: bool = False) -> Known | Refusal:
         """What may be sent, `anew` without looking at what is remembered. Making it may take seconds.
@@ -46,6 +73,11 @@ class Presets:
         if isinstance(found, Wanted):
             raise Unavailable("The rendition ended as soon as it was made.")
         return found
+
+    def _negotiate(self, name: str, media_type: str, accept: str | None) -> Format | None:
+        preset = self.policies.preset(name)
+        formats = () if preset is None else offered(preset, media_type)
+        return negotiate(accept, formats) if formats else None
 
     async def _find(self, request: Request, route: PresetRoute, *, anew: bool) -> Known | Refusal | Wanted:
         parent = await self.permissions.judge(request, anew=anew)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import UUID
 
@@ -78,23 +78,20 @@ class PresetRoute:
     preset: str | None
     extension: str | None = None
     allow: str = "GET, HEAD, OPTIONS"
+    template: str = field(init=False)
+    """The route, as telemetry names it."""
+    name: Name | None = field(init=False)
+    """Of whose bytes a rendition is asked for."""
+    what: What | None = field(init=False)
+    """What an answer that needs no look at the request's headers is kept by; None where `Accept` has a say."""
 
-    @property
-    def template(self) -> str:
-        """The route, as telemetry names it."""
-        return f"{self.parent.template}/{{preset}}"
-
-    @property
-    def name(self) -> Name | None:
-        """Of whose bytes a rendition is asked for."""
-        return None if self.preset is None else self.parent.name
-
-    @property
-    def what(self) -> What | None:
-        """What an answer that needs no look at the request's headers is kept by; None where `Accept` has a say."""
-        if self.name is None or self.extension is None:
-            return None
-        return self.name, f"{self.preset}.{self.extension}"
+    def __post_init__(self) -> None:
+        """What follows from the path is known once: routes are remembered."""
+        name = None if self.preset is None else self.parent.name
+        is_exact = name is not None and self.extension is not None
+        object.__setattr__(self, "template", f"{self.parent.template}/{{preset}}")
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "what", (name, f"{self.preset}.{self.extension}") if is_exact else None)
 
 
 Route = BlobRoute | MediaRoute | PresetRoute

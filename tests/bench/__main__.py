@@ -16,10 +16,10 @@ import click
 from rich.console import Console
 
 from tests.bench import peers
-from tests.bench.content import fill_refkeep, fill_seaweed, many, write_files
+from tests.bench.content import fill_refkeep, fill_renditions, fill_seaweed, many, write_files
 from tests.bench.peers import program
 from tests.bench.report import Result, is_met, machine, markdown, table_of
-from tests.bench.rows import NGINX, REGISTRY, ROWS, SEAWEED, Row, Yard
+from tests.bench.rows import AS_LARGE, NGINX, REFKEEP, REGISTRY, ROWS, SEAWEED, Row, Yard
 from tests.bench.telemetry import VARIANTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -78,6 +78,8 @@ def _opened(stack: ExitStack, folder: Path, rows: Sequence[Row], missing: Sequen
             with peers.at_large(started[name]):
                 yard.many[name].write_text("\n".join(fill(started[name], many(), "many")))
             click.echo(f"{name} has 20,000 blobs, in {time.monotonic() - began:.0f} s", err=True)
+    if AS_LARGE in wanted:
+        yard.made |= fill_renditions(started[REFKEEP])
     return yard
 
 

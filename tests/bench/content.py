@@ -15,10 +15,13 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.bench.peers import Peer
+from tests.parts.pictures import photograph, saved
 
 KIB, MIB = 1024, 1024**2
 SIZES = {"16k": 16 * KIB, "1m": MIB, "10m": 10 * MIB, "64m": 64 * MIB}
 MANY = 20_000
+BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+"""What Chromium accepts for a picture."""
 _AT_ONCE = 16
 _PIECE = MIB
 
@@ -60,6 +63,17 @@ def digests(stamp: str, size: int, count: int) -> Iterable[str]:
 def fill_refkeep(peer: Peer, contents: Iterable[bytes], kind: str) -> list[str]:
     """Attach each content publicly, to an entity of its own; the paths of its blobs."""
     return asyncio.run(_sent(peer, kind, contents, "/refs/bench/{name}/file/0", "/blobs/{sha256}"))
+
+
+def fill_renditions(peer: Peer) -> dict[str, str]:
+    """Paths of renditions of a photograph that are made already, and of blobs of their sizes, by what each is."""
+    shown = saved(photograph(4000, 3000), ".jpg", Q=92)
+    [parent] = fill_refkeep(peer, [shown], "photograph")
+    paths = {"small.webp": f"{parent}/small.webp", "small": f"{parent}/small", "large.webp": f"{parent}/large.webp"}
+    with httpx.Client(base_url=peer.url, headers={"accept": BROWSER}, timeout=120) as http:
+        sizes = {name: len(http.get(path).raise_for_status().content) for name, path in paths.items()}
+    blobs = fill_refkeep(peer, [random.Random(name).randbytes(size) for name, size in sizes.items()], "as-large")
+    return paths | {f"blob like {name}": path for name, path in zip(sizes, blobs, strict=True)}
 
 
 def fill_seaweed(peer: Peer, contents: Iterable[bytes], kind: str) -> list[str]:

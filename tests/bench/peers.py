@@ -46,6 +46,13 @@ _POLICIES = """
 cardinality = "single"
 visibility = "public"
 media_types = ["*/*"]
+presets = ["small", "large"]
+
+[presets.small]
+width = 320
+
+[presets.large]
+width = 1600
 """
 
 

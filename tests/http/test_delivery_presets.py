@@ -13,6 +13,7 @@ import pytest
 
 from service.adapters.filesystem.cached import is_at_hand
 from service.adapters.filesystem.storage import FilesystemStorage
+from service.delivery.asgi import accepted, request_headers
 from service.delivery.bodies import SMALL
 from service.delivery.headers import CrossOrigin
 from service.delivery.known import KnownGrants
@@ -421,6 +422,42 @@ async def test_a_hot_rendition_asks_nobody_and_answers_as_before(desk: Desk) -> 
     lines = [line for line in recorder.lines if line["event"] == "request_completed"]
     assert {(line["sha256"], line["preset"], line["cache_hit"]) for line in lines} == {(NAME, "thumb", True)}
     assert desk.darkroom.renderer.made == [("thumb", "webp")]
+
+
+@pytest.mark.parametrize("path", [f"{BLOB}/thumb", f"{FILE}/thumb"], ids=["blob", "file"])
+async def test_what_browsers_negotiate_is_hot_too_each_format_for_itself(desk: Desk, path: str) -> None:
+    firsts = {accept: await call(desk.delivery, path, {"accept": accept}) for accept in (CHROME, OLD, "image/webp")}
+    if path.startswith(FILE):  # an answer by a ref tells of its request
+        for first in firsts.values():
+            del first.headers["server-timing"], first.headers["x-request-id"]
+    for _ in range(2):
+        for accept in firsts:
+            await call(desk.delivery, path, {"accept": accept})
+    desk.descriptors.blobs.clear()
+    desk.descriptors.refs.clear()
+    desk.descriptors.roles_of.clear()
+    desk.darkroom.renditions.known.clear()
+    for accept, first in firsts.items():
+        again = await call(desk.delivery, path, {"accept": accept})
+        assert (again.status, again.body) == (200, first.body)
+        assert again.headers.items() >= first.headers.items()
+    assert len({first.headers["etag"] for first in firsts.values()}) == 3
+    assert desk.darkroom.renderer.made == [("thumb", "avif"), ("thumb", "png"), ("thumb", "webp")]
+
+
+async def test_an_answer_that_is_kept_for_one_accept_is_not_sent_to_another(desk: Desk) -> None:
+    for _ in range(3):
+        assert (await call(desk.delivery, f"{BLOB}/thumb", {"accept": CHROME})).headers["content-type"] == "image/avif"
+    for accept, media_type in ((OLD, "image/png"), (f"image/webp,{'x' * 300}/x", "image/webp"), ("*/*", "image/png")):
+        for _ in range(2):
+            answer = await call(desk.delivery, f"{BLOB}/thumb", {"accept": accept})
+            assert answer.headers["content-type"] == media_type
+
+
+def test_lines_of_accept_are_one_list() -> None:
+    lines = [(b"accept", b"image/webp"), (b"te", b"x"), (b"accept", b"image/avif;q=0.1")]
+    assert accepted({"headers": lines}) == request_headers({"headers": lines})["accept"]
+    assert accepted({"headers": lines[1:2]}) is None
 
 
 async def test_a_hot_rendition_is_sent_as_a_file_where_the_server_sends_files(tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ POLICIES = """
 cardinality = "list"
 visibility = "public"
 media_types = ["*/*"]
+presets = ["thumb"]
+
+[presets.thumb]
+width = 200
 """
 CONTENTS = {"picture": samples.photograph(), "nothing": b"", "download": b"%PDF-1.7\n" + bytes(5000)}
 CASES = [
@@ -26,17 +30,21 @@ CASES = [
     ("named file", "picture"),
     ("named file", "nothing"),
     ("file", "download"),
+    ("preset", "picture"),
+    ("negotiated preset", "picture"),
 ]
 FAULTS = {"bad", "warning"}
 # The contract asks for `public`: with it, caches also keep what was asked for with a key.
-ACCEPTED = {"blob": {"STORE_PUBLIC_UNNECESSARY"}, "file": set[str](), "named file": set[str]()}
+PUBLIC = {"STORE_PUBLIC_UNNECESSARY"}
+ACCEPTED = {"blob": PUBLIC, "preset": PUBLIC, "negotiated preset": PUBLIC, "file": set[str](), "named file": set[str]()}
+BELOW = {"preset": "/thumb.webp", "negotiated preset": "/thumb"}
 Notes = set[tuple[str, str, str]]
 
 
 def address(shelf: Caller, way: str, content: bytes) -> str:
     filename = "cover é.jpg" if way == "named file" else ""
     links = shelf.post("shelf/1/thing", content, filename=filename).json()["ref"]["links"]
-    return f"{str(shelf.http.base_url).rstrip('/')}{links['blob' if way == 'blob' else 'file']}"
+    return f"{str(shelf.http.base_url).rstrip('/')}{links['file' if 'file' in way else 'blob']}{BELOW.get(way, '')}"
 
 
 @pytest.fixture(scope="module")
@@ -57,4 +65,4 @@ def test_redbot_finds_no_fault(opinions: dict[tuple[str, str], Notes], way: str,
     praised = {note for _, level, note in told if level == "good"}
     assert praised >= {"INM_304", "CL_CORRECT", "FRESHNESS_FRESH", "CONTENT_TYPE_OPTIONS"}
     assert ("RANGE_CORRECT" in praised) == (content != "nothing")
-    assert ("IMS_304" in praised) == (way != "blob")
+    assert ("IMS_304" in praised) == ("file" in way)

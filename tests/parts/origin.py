@@ -30,6 +30,15 @@ cardinality = "list"
 visibility = "public"
 public_allowed = true
 media_types = ["*/*"]
+presets = ["card", "thumb"]
+
+[presets.card]
+width = 48
+
+[presets.thumb]
+width = 32
+height = 32
+fit = "cover"
 """
 
 
