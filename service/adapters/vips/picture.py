@@ -14,9 +14,11 @@ from typing import Any, Protocol, TypeVar
 
 import pyvips
 
+from service.adapters.vips.colour import Stated, is_srgb_profile, stated_colour, with_usual_gamma
 from service.adapters.vips.decode import MAX_PIXELS, WHOLE, has_lost_data
 from service.adapters.vips.endings import apng_frames
 from service.adapters.vips.orders import Refusal
+from service.adapters.vips.sniff import HEAD_BYTES
 from service.domain.layout import Size
 from service.domain.rendition import Animation, Format
 
@@ -31,7 +33,6 @@ _LOADERS = {
     "image/avif": "heifload_buffer",
 }
 _ANIMATED = {"image/webp", "image/gif"}
-_SRGB_NAMES = (b"sRGB", "sRGB".encode("utf-16-be"))
 _SWAPPED = range(5, 9)
 
 
@@ -58,7 +59,8 @@ class Subject(Protocol):
 class Picture:
     """A picture in a file. `delays` are milliseconds, one for each frame, empty for a still.
 
-    Of the `frames` that it has, only the first is read where `is_animation` is False.
+    Of the `frames` that it has, only the first is read where `is_animation` is False. It `is_srgb` where it says so, or
+    says nothing, which browsers take for the same; `stated` is what it says without a profile.
     """
 
     data: mmap.mmap
@@ -69,13 +71,9 @@ class Picture:
     is_animation: bool
     delays: Sequence[int]
     loop: int
-    profile: bytes
     is_cmyk: bool
-
-    @property
-    def is_srgb(self) -> bool:
-        """Whether it says so, or says nothing, which browsers take for the same."""
-        return not self.is_cmyk and (not self.profile or any(name in self.profile for name in _SRGB_NAMES))
+    is_srgb: bool
+    stated: Stated
 
     @property
     def duration_ms(self) -> int:
@@ -89,12 +87,20 @@ class Picture:
 
     def still(self, size: Size, fail_on: str, *, srgb: bool = True) -> pyvips.Image:
         """See `Subject.still`."""
-        profile = {"export_profile": "srgb"} if self.is_cmyk or (srgb and not self.is_srgb) else {}
+        profile = {"export_profile": "srgb"} if self.is_cmyk or (srgb and self._has_profile) else {}
+        if profile and self.stated.profile is not None:
+            profile["import_profile"] = self.stated.profile
         options = {"option_string": f"[fail_on={fail_on}]", "fail_on": fail_on}  # the second alone reaches no JPEG
         image = pyvips.Image.thumbnail_buffer(
             self.data, size.width, height=size.height, size="force", **options, **profile
         )
+        if srgb and self.stated.gamma is not None:
+            image = with_usual_gamma(image, self.stated.gamma)
         return in_eight_bits(image)
+
+    @property
+    def _has_profile(self) -> bool:
+        return not self.is_srgb and self.stated.gamma is None
 
     def frame_strip(self) -> pyvips.Image:
         """All frames as they are, one above the other."""
@@ -121,6 +127,9 @@ def read_header(source: int, media_type: str) -> Picture:
     orientation = _value(image, "orientation", 1)
     size = Size(height, width) if orientation in _SWAPPED else Size(width, height)
     is_animation = media_type in _ANIMATED and frames > 1 and width * height * frames <= MAX_PIXELS
+    is_cmyk, profile = image.interpretation == "cmyk", _value(image, "icc-profile-data", b"")
+    stated = stated_colour(data[:HEAD_BYTES], media_type)
+    says_srgb = stated == Stated() if not profile else is_srgb_profile(profile)
     return Picture(
         data,
         media_type,
@@ -130,8 +139,9 @@ def read_header(source: int, media_type: str) -> Picture:
         is_animation,
         _value(image, "delay", []) if is_animation else [],
         _value(image, "loop", 0),
-        _value(image, "icc-profile-data", b""),
-        image.interpretation == "cmyk",
+        is_cmyk,
+        not is_cmyk and says_srgb,
+        stated,
     )
 
 

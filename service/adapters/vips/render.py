@@ -73,7 +73,8 @@ def draw(subject: Subject, sink: int, wanted: RenderOrder) -> Drawn:
             return encode(_animation(subject, layout.scaled, place), settings)
         return encode(place(subject.still(layout.scaled, fail_on)), settings)
 
-    return _put(sink, patiently(make), wanted.max_bytes, (chosen, layout.canvas, frames))
+    content = patiently(make)
+    return _put(sink, content, wanted.max_bytes, (chosen, layout.canvas, _frames_left(content, chosen, frames)))
 
 
 def sketch(subject: Subject) -> Described:
@@ -129,7 +130,15 @@ def _encoded_anew(picture: Picture, sink: int, wanted: NormaliseOrder, result: t
             return encode(_animation(picture, size, lambda image: image), settings)
         return encode(picture.still(size, fail_on, srgb=not keeps_profile), settings)
 
-    return _put(sink, patiently(make), wanted.max_bytes, result)
+    content = patiently(make)
+    return _put(sink, content, wanted.max_bytes, (chosen, size, _frames_left(content, chosen, frames)))
+
+
+def _frames_left(content: bytes, chosen: Format, frames: int) -> int:
+    """Encoders join frames that look alike."""
+    if frames == 1:
+        return 1
+    return int(getattr(pyvips.Image, f"{chosen}load_buffer")(content).get_n_pages())
 
 
 def _animation(picture: Picture, size: Size, place: Callable[[pyvips.Image], pyvips.Image]) -> pyvips.Image:
