@@ -145,6 +145,17 @@ def read_header(source: int, media_type: str) -> Picture:
     )
 
 
+def is_silent(data: bytes) -> bool:
+    """Whether libjpeg warns of nothing: bytes between scans of which no pixel comes are passed over with a warning.
+
+    Of what stands behind the only scan of a JPEG it says nothing.
+    """
+    try:
+        return bool(_opened(data, "image/jpeg", "warning").avg() >= 0)
+    except pyvips.Error:
+        return False
+
+
 def patiently(make: Callable[[str], T]) -> T:
     """What `make` makes with the strictest `fail_on` that a whole picture passes. Raises `Refused`.
 
@@ -168,9 +179,9 @@ def in_eight_bits(image: pyvips.Image) -> pyvips.Image:
     return image if image.format == "uchar" else image.cast("uchar")
 
 
-def _opened(data: mmap.mmap, media_type: str, **options: object) -> pyvips.Image:
+def _opened(data: mmap.mmap | bytes, media_type: str, fail_on: str = "error", **options: object) -> pyvips.Image:
     loader = getattr(pyvips.Image, _LOADERS[media_type])
-    return loader(data, access="sequential", fail_on="error", **options)
+    return loader(data, access="sequential", fail_on=fail_on, **options)
 
 
 def _value(image: pyvips.Image, name: str, otherwise: Any) -> Any:
