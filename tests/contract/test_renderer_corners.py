@@ -12,7 +12,7 @@ import pytest
 from service.adapters.vips.renderer import VipsRenderer
 from service.domain.rendition import Animation, Colour, Format, Normalisation, Preset
 from service.ports.renderer import Renderer
-from tests.parts.corners import CORNERS, UPRIGHT, clear_gif, gif_in_pieces, gif_that_restores, gif_without_delays
+from tests.parts.corners import CORNERS, UPRIGHT, clear_gif, film, gif_in_pieces, gif_that_restores, gif_without_delays
 from tests.parts.pictures import corners, is_near, opened
 
 pytestmark = pytest.mark.anyio
@@ -96,3 +96,12 @@ async def test_what_is_clear_in_a_gif_stays_clear(renderer: Renderer, path: Path
         assert image.getpoint(12, 8)[3] >= 253, chosen
     flat = opened((await renderer.render(path, "image/gif", SMALL, Format.JPEG)).content)
     assert is_near(tuple(round(each) for each in flat.getpoint(36, 8)), (255, 255, 255))
+
+
+async def test_a_poster_tells_nothing_of_the_place_of_its_film(renderer: Renderer, path: Path) -> None:
+    for codec, container, media_type in (("libx264", "mp4", "video/mp4"), ("libvpx", "webm", "video/webm")):
+        path.write_bytes(film(codec, container, told={"title": "SECRET", "location": "+52.5200+013.4050/"}))
+        assert b"SECRET" in path.read_bytes()
+        for chosen in (Format.JPEG, Format.WEBP, Format.AVIF):
+            content = (await renderer.render(path, media_type, SMALL, chosen)).content
+            assert not [each for each in (b"SECRET", b"52.52", b"Exif", b"xmp") if each in content]
