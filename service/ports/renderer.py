@@ -33,7 +33,8 @@ class Renderer(Protocol):
     `UnreadableMedia` for bytes that are no picture of this type, break off, or are of a type nothing is made of;
     `DimensionsExceeded` for more pixels than are decoded, by the header alone;
     `RenderFailed` when it took too much time, memory or bytes, or broke what decodes: a retry would do no better;
-    `RenderBusy` when as much waits as may wait: at once, and a retry may succeed;
+    `RenderBusy` from `render` when as much waits as may wait: at once, and a retry may succeed. The others, which come
+    with an upload or an attach, wait for their turn;
     `ProbeUnavailable` when no process can be started to do it.
     """
 

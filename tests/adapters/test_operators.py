@@ -78,9 +78,11 @@ async def test_of_the_refs_to_a_blob_no_more_are_read_than_told(yard: Yard) -> N
     async with yard.database.locked(()) as connection:
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
         plan = [str(row[0]) for row in await connection.fetch(f"EXPLAIN {REASONS}", bytes(32), None)]
-    [number] = [number for number, line in enumerate(plan) if "on refs" in line]
-    assert "Index Scan using refs_holding" in plan[number]
-    assert "Limit" in plan[number - 1]
+    shown, original = [number for number, line in enumerate(plan) if "on refs" in line]
+    assert "Index Scan using refs_holding" in plan[shown]
+    assert "Index Scan using refs_original" in plan[original]
+    assert "Limit" in plan[shown - 1]
+    assert "Limit" in plan[original - 1]
 
 
 async def test_reasons_are_capped(yard: Yard) -> None:

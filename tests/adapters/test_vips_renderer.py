@@ -91,6 +91,7 @@ async def test_a_full_queue_says_so_at_once_and_who_waits_is_served(path: Path) 
     bounds = replace(QUICK, children=1, waiting=2, wall_seconds=1)
     async with contextlib.aclosing(VipsRenderer(bounds, HOSTILE)) as renderer:
         served: list[bytes] = []
+        described: list[bool] = []
 
         async def wait() -> None:
             with contextlib.suppress(RenderFailed):
@@ -98,6 +99,11 @@ async def test_a_full_queue_says_so_at_once_and_who_waits_is_served(path: Path) 
 
         async def ask() -> None:
             served.append(await render(renderer, path, "fine"))
+
+        async def describe() -> None:
+            with contextlib.suppress(RenderFailed):
+                await renderer.placeholder(path, "image/png")
+            described.append(True)
 
         with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
@@ -110,7 +116,9 @@ async def test_a_full_queue_says_so_at_once_and_who_waits_is_served(path: Path) 
                 with pytest.raises(RenderBusy) as busy:
                     await render(renderer, path, "fine")
                 assert busy.value.code == "unavailable"
+                tasks.start_soon(describe)
         assert len(served) == 2
+        assert described == [True]
 
 
 async def test_a_cancelled_rendering_ends_its_child_at_once(path: Path) -> None:

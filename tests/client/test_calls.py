@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from hashlib import sha256
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,10 +20,12 @@ from refkeep_client import (
     IdempotencyConflict,
     NotFound,
     OrderRefs,
+    Original,
     Patch,
     PreconditionRequired,
     PutRef,
     QuotaExceeded,
+    Ref,
     Refkeep,
     Rejected,
     Release,
@@ -70,7 +73,13 @@ async def test_bytes_in_use_are_not_given_up(refkeep: Refkeep) -> None:
     assert [ref.ref_id for ref in (await refkeep.blobs.meta(attached.ref.blob.sha256)).refs] == [attached.ref.ref_id]
 
 
-async def test_a_cover_is_put_replaced_and_put_again(refkeep: Refkeep) -> None:
+async def whole(refkeep: Refkeep, ref: Ref, folder: Path) -> bytes:
+    """What a ref shows."""
+    await refkeep.media.download(ref.ref_id, folder / "shown")
+    return (folder / "shown").read_bytes()
+
+
+async def test_a_cover_is_put_replaced_and_put_again(refkeep: Refkeep, tmp_path: Path) -> None:
     hashes = await sent(refkeep, samples.png(), samples.jpeg())
     first = await refkeep.refs.put(COVER, hashes[0], alt="A first cover", filename="ä cover.png", owner="me")
     assert (first.decision, first.entity.version, first.replaced) == ("insert", 1, None)
@@ -78,11 +87,14 @@ async def test_a_cover_is_put_replaced_and_put_again(refkeep: Refkeep) -> None:
     assert (first.ref.state, first.ref.visibility, first.ref.position) == ("live", "public", 0)
     second = await refkeep.refs.put(COVER, samples.jpeg(), alt="A better – cover & more", media_type="image/jpeg")
     assert (second.decision, second.entity.version) == ("replace", 2)
-    assert (second.ref.alt, second.ref.blob.sha256) == ("A better – cover & more", hashes[1])
+    assert (second.ref.alt, second.ref.original) == ("A better – cover & more", Original(sha256=hashes[1], kept=True))
+    assert second.ref.blob.placeholder is not None
     assert second.replaced is not None
     assert (second.replaced.ref_id, second.replaced.state) == (first.ref.ref_id, "trashed")
     again = await refkeep.refs.put(COVER, hashes[1], alt="A better – cover & more")
     assert (again.decision, again.ref.ref_id, again.event) == ("noop", second.ref.ref_id, None)
+    shown = await refkeep.refs.put(COVER, await whole(refkeep, second.ref, tmp_path))
+    assert (shown.decision, shown.ref) == ("noop", again.ref), "what it was made of stays"
 
 
 async def test_a_list_is_appended_inserted_ordered_and_released(refkeep: Refkeep) -> None:

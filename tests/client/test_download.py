@@ -20,9 +20,9 @@ from refkeep_client import (
     Unexpected,
     Unreachable,
 )
-from tests import samples
 from tests.client.canned import answer, saying
 from tests.client.fates import field, in_turn
+from tests.parts.fresh import fresh_jpeg
 from tests.parts.relay import Fate, Relay
 
 pytestmark = pytest.mark.anyio
@@ -148,10 +148,11 @@ async def test_a_folder_that_is_not_there_is_found_out_before_anything_is_asked(
 
 
 async def test_anyone_may_download_what_is_public(refkeep: Refkeep, relay: Relay, target: Path) -> None:
-    ref = (await refkeep.refs.put(EntityKey("book", "1").slot("cover"), samples.png())).ref
+    picture = fresh_jpeg()
+    ref = (await refkeep.refs.put(EntityKey("book", "1").slot("cover"), picture)).ref
     async with Refkeep(relay.url) as anyone:
         await anyone.blobs.download(ref.blob.sha256, target)
-    assert target.read_bytes() == samples.png()
+    assert target.read_bytes() == picture
 
 
 class Meddling(httpx.AsyncHTTPTransport):

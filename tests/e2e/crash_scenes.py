@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -18,11 +17,11 @@ import asyncpg
 import httpx
 import msgspec
 
-from tests import samples
 from tests.parts.audit import audit
 from tests.parts.blobs import files_under
 from tests.parts.caller import Caller, sha256_of
 from tests.parts.failpoints import Course, Fault
+from tests.parts.fresh import fresh_jpeg
 from tests.parts.seaweed import free_ports
 from tests.parts.service import PATIENCE_S, Refkeep, environment, eventually
 
@@ -210,8 +209,7 @@ def replacement(stage: Stage) -> Scene:
 def new_picture() -> bytes:
     """A JPEG that nobody has sent. Its folder is none of the last ones, so that a fresh process has yet to make it."""
     while True:
-        picture, remark = samples.jpeg(), next(_numbers).to_bytes(8, "big")
-        picture = picture[:2] + b"\xff\xfe" + struct.pack(">H", len(remark) + 2) + remark + picture[2:]
+        picture = fresh_jpeg()
         folder = sha256_of(picture)[:2]
         if folder not in _last_folders:
             _last_folders.append(folder)

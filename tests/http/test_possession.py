@@ -208,6 +208,7 @@ ASKS: dict[str, dict[str, Ask]] = {
     },
 }
 BYTES = {"get_blob", "head_blob", "get_media_file", "head_media_file"}
+BYTES |= {"get_blob_preset", "head_blob_preset", "get_media_preset", "head_media_preset"}
 ABOUT_NOTHING = {"get_policy", "get_livez", "get_readyz", "get_metrics", "get_openapi", "get_docs", "get_docs_asset"}
 
 

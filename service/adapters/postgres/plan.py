@@ -23,8 +23,9 @@ ending AS MATERIALIZED (
 staying AS (
     SELECT blob_id FROM holdings EXCEPT ALL SELECT blob_id FROM ending),
 shown AS (
-    SELECT r.blob_id FROM renditions r JOIN blobs parent ON parent.id = r.parent_id
-    WHERE {_HELD.format(of="parent")} OR EXISTS (SELECT FROM staying WHERE staying.blob_id = parent.id)),
+    SELECT r.blob_id FROM renditions r JOIN holds ON holds.blob_id = r.parent_id
+    UNION ALL
+    SELECT blob_id FROM renditions r WHERE EXISTS (SELECT FROM staying WHERE staying.blob_id = r.parent_id)),
 going AS (
     SELECT b.size FROM blobs b WHERE NOT {_HELD.format(of="b")}
         AND NOT EXISTS (SELECT FROM staying WHERE staying.blob_id = b.id)

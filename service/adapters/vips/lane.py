@@ -96,13 +96,13 @@ class Lane:
         """
         return await self.carry_out(Task(function, media_type, str(path)), MediaInfo)
 
-    async def carry_out(self, task: Task, answer: type[A], files: Sequence[int] = ()) -> A:
+    async def carry_out(self, task: Task, answer: type[A], files: Sequence[int] = (), *, patient: bool = False) -> A:
         """Carry out a task on open files, which stay the caller's; see `run`.
 
-        Raises `LaneFull`, at once, when as many tasks wait as may.
+        Raises `LaneFull`, at once, when as many tasks wait as may; not to who is `patient`.
         """
         waiting = self._limiter.statistics().tasks_waiting
-        if self._bounds.waiting is not None and waiting >= self._bounds.waiting:
+        if not patient and self._bounds.waiting is not None and waiting >= self._bounds.waiting:
             raise LaneFull
         async with self._limiter:
             if self._idle:

@@ -106,12 +106,13 @@ class VipsRenderer:
         return Rendered(content, drawn.media)
 
     async def _answer(self, function: str, kind: type[A], media_type: str, order: object, files: Sequence[int]) -> A:
+        """What comes with an upload or an attach waits for its turn, as looking at it does; strangers may not."""
         module, lane = (_FILMS, self._films) if media_type in _FILM_TYPES else (self._module, self._pictures)
         if lane is None:
             raise UnreadableMedia(media_type)
         task = Task(f"{module}:{function}", media_type, order=msgspec.Raw(msgspec.json.encode(order)))
         try:
-            answer = await lane.carry_out(task, kind, files)
+            answer = await lane.carry_out(task, kind, files, patient=function != "render")
         except LaneFull as error:
             raise RenderBusy from error
         except ChildLost as error:

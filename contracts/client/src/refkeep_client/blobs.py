@@ -103,11 +103,11 @@ class Blobs:
 
 def verified(sent: Sent, body: Body) -> Sent:
     """The same, once it is about the bytes that went out. Raises `Corrupted`."""
-    check_sent(sent.blob, body)
+    check_sent(sent.blob.sha256, body)
     return sent
 
 
-def check_sent(blob: Blob, body: Body) -> None:
-    """Raises `Corrupted` unless the blob is what went out."""
-    if body.found is not None and body.found != blob.sha256:
-        raise Corrupted(f"Bytes that hash to {body.found} went out, {blob.sha256} arrived.")
+def check_sent(arrived: str, body: Body) -> None:
+    """Raises `Corrupted` unless the bytes that arrived, by their SHA-256, are what went out."""
+    if body.found is not None and body.found != arrived:
+        raise Corrupted(f"Bytes that hash to {body.found} went out, {arrived} arrived.")

@@ -10,14 +10,14 @@ from uuid import UUID
 import msgspec
 
 from refkeep_client.blobs import check_sent
-from refkeep_client.bodies import body_of
+from refkeep_client.bodies import Body, body_of
 from refkeep_client.calls import Call, change, present, read, with_body, with_json, write
 from refkeep_client.content import Content
 from refkeep_client.keys import EntityKey, RoleKey, SlotKey
 from refkeep_client.operations import Operation, members_of
 from refkeep_client.options import AttachOptions, CallOptions, ChangeOptions, PutOptions, WriteOptions
 from refkeep_client.problems import Unexpected
-from refkeep_client.results import Attached, Changed, Entity, EntityRefs, Ref
+from refkeep_client.results import Attached, Changed, Decision, Entity, EntityRefs, Ref
 from refkeep_client.sending import Sender
 from refkeep_client.texts import checked_sha256, path_of, ref_id_text, refs_path
 
@@ -114,7 +114,7 @@ class Refs:
         policy = path_of("policies", key.entity_type, key.role)
         upload = with_body(replace(call, params=query, policy=policy), body, options.get("media_type"))
         attached = await self._sender.ask_write(upload, Attached)
-        check_sent(attached.ref.blob, body)
+        _check_attached(attached, body)
         return attached
 
     async def _read_all(self, of: EntityKey | RoleKey, options: CallOptions) -> EntityRefs | None:
@@ -127,3 +127,13 @@ class Refs:
                 return None
             items += page.items
         return EntityRefs(entity=first, items=tuple(items))
+
+
+def _check_attached(attached: Attached, body: Body) -> None:
+    """Raises `Corrupted` unless the ref shows the bytes that went out, or was made of them.
+
+    A ref that was there before need not remember these: another picture may have become the same one.
+    """
+    ref = attached.ref
+    if attached.decision not in {Decision.NOOP, Decision.UPDATE}:
+        check_sent(ref.blob.sha256 if ref.original is None else ref.original.sha256, body)
