@@ -72,7 +72,7 @@ DEFAULT_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 75
 """Of presets, 1 to 100, each on its encoder's own scale; PNG and GIF have none."""
 
 SMALL_PIXELS: Final = 320 * 320
-SMALL_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 80, Format.WEBP: 90, Format.JPEG: 93})
+SMALL_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 84, Format.WEBP: 92, Format.JPEG: 93})
 """Of renditions of at most `SMALL_PIXELS`: all of a photograph's detail is in few pixels, and more costs few bytes."""
 
 ARCHIVE_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 85, Format.WEBP: 92, Format.JPEG: 93})
