@@ -21,6 +21,7 @@ def _policy() -> Scene:
     async def act(refkeep: Refkeep, _: Pool) -> None:
         policy = await refkeep.policies.get("library", "cover")
         assert (policy.max_bytes, policy.media_types) == (26_214_400, ("image/jpeg",))
+        assert (policy.max_edge, policy.oversize) == (2560, "downscale")
 
     document = {
         "entity_type": "library",
@@ -30,8 +31,8 @@ def _policy() -> Scene:
         "media_types": match.each_like("image/jpeg"),
         "max_bytes": match.int(26_214_400),
         "max_pixels": match.int(50_000_000),
-        "max_edge": None,
-        "oversize": match.str("reject"),
+        "max_edge": match.int(2560),
+        "oversize": match.str("downscale"),
         "max_duration_ms": None,
         "visibility": "public",
         "public_allowed": match.bool(True),
