@@ -32,6 +32,7 @@ SHORTENED := tests/machine tests/http/test_concurrent_rounds.py tests/adapters/t
 
 e2e: .venv/.e2e ## callers through outages, in a browser, long runs, behind caches, as deploy/ says, seen by Prometheus (Debian's packages; says which)
 	@missing=; for each in nginx varnishd chromium prometheus wget; do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || missing="$$missing $${each%d}"; done; \
+	test -d /usr/share/backgrounds/mate/nature || missing="$$missing mate-backgrounds"; \
 	test -z "$$missing" || { echo "make e2e needs what is not installed: apt-get install$$missing" >&2; exit 1; }
 	@THOROUGH=1 $(BIN)/python -m pytest -o faulthandler_timeout=3600 $(SHORTENED) tests/e2e/cdn tests/e2e/links tests/e2e/long tests/e2e/consumers tests/e2e/browser tests/e2e/pictures tests/e2e/deploy tests/e2e/scale tests/e2e/observability $(ARGS)
 

@@ -71,6 +71,10 @@ class Colour(StrEnum):
 DEFAULT_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 75, Format.WEBP: 86, Format.JPEG: 88})
 """Of presets, 1 to 100, each on its encoder's own scale; PNG and GIF have none."""
 
+SMALL_PIXELS: Final = 320 * 320
+SMALL_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 84, Format.WEBP: 92, Format.JPEG: 93})
+"""Of renditions of at most `SMALL_PIXELS`: all of a photograph's detail is in few pixels, and more costs few bytes."""
+
 ARCHIVE_QUALITY: Final[Mapping[Format, int]] = MappingProxyType({Format.AVIF: 85, Format.WEBP: 92, Format.JPEG: 93})
 """Of normalised pictures, from which presets are made again."""
 
@@ -123,16 +127,19 @@ class Preset:
     enlarge: bool = False
     animation: Animation = field(default_factory=Animation)
 
-    def quality(self, of: Format) -> int | None:
-        """The quality of a format, None where it has none."""
-        return dict(self.qualities).get(of, DEFAULT_QUALITY.get(of))
+    def quality(self, of: Format, pixels: int = SMALL_PIXELS + 1) -> int | None:
+        """The quality of a format in a rendition of so many pixels, None where it has none."""
+        usual = SMALL_QUALITY if pixels <= SMALL_PIXELS else DEFAULT_QUALITY
+        return dict(self.qualities).get(of, usual.get(of))
 
     def definition(self, engine: str) -> str:
         """What stored renditions are told stale by: 16 hexadecimal digits of everything but the name, and the engine.
 
         Stable over processes, releases of Python and the order in which formats' qualities are written.
         """
-        stated = asdict(self) | {"qualities": {each: self.quality(each) for each in DEFAULT_QUALITY}}
+        stated = asdict(self) | {
+            "qualities": {each: (self.quality(each, 1), self.quality(each)) for each in DEFAULT_QUALITY}
+        }
         del stated["name"]
         return _fingerprint("preset", stated, engine)
 

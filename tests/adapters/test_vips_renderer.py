@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,52 @@ def with_icc(image_name: str) -> Callable[[bytes], bytes]:
     return lambda data: data[:2] + b"\xff\xe2" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
 
 
+def in_a_jpeg_scan(data: bytes) -> bytes:
+    """Behind the last pixel, before the end."""
+    return data[:-2] + PAYLOAD + data[-2:]
+
+
+def in_a_jpeg_marker(number: int) -> Callable[[bytes], bytes]:
+    segment = bytes([0xFF, number]) + (len(PAYLOAD) + 2).to_bytes(2, "big") + PAYLOAD
+    return lambda data: data[:2] + segment + data[2:]
+
+
+def behind_the_pixels_of_a_png(data: bytes) -> bytes:
+    """In a chunk of pixels of its own."""
+    return data[:-12] + pictures.chunk(b"IDAT", PAYLOAD) + data[-12:]
+
+
+def in_the_pixels_of_a_png(data: bytes) -> bytes:
+    """More lines than the picture has, not compressed."""
+    at, pixels, rest = data.index(b"IDAT") - 4, b"", b""
+    while (kind := data[at + 4 : at + 8]) != b"IEND":
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        pixels, rest = (pixels + data[at + 8 : end - 4], rest) if kind == b"IDAT" else (pixels, rest + data[at:end])
+        at = end
+    lines = zlib.decompress(pixels) + PAYLOAD
+    return data[:33] + pictures.chunk(b"IDAT", zlib.compress(lines, 0)) + rest + data[-12:]
+
+
+def in_a_webp_frame(data: bytes) -> bytes:
+    at = data.index(b"ANMF")
+    length = int.from_bytes(data[at + 4 : at + 8], "little")
+    more = b"EVIL" + len(PAYLOAD).to_bytes(4, "little") + PAYLOAD + b"\0" * (len(PAYLOAD) % 2)
+    frame = b"ANMF" + (length + len(more)).to_bytes(4, "little") + data[at + 8 : at + 8 + length] + more
+    grown = data[:at] + frame + data[at + 8 + length :]
+    return grown[:4] + (len(grown) - 8).to_bytes(4, "little") + grown[8:]
+
+
+def in_an_avif_handler(data: bytes) -> bytes:
+    """In its name, which nobody reads; the places in `mdat` move with it."""
+    at, meta = data.index(b"hdlr") - 4, data.index(b"meta") - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    size = int.from_bytes(data[meta : meta + 4], "big")
+    grown = (length + len(PAYLOAD)).to_bytes(4, "big") + data[at + 4 : at + length - 1] + PAYLOAD + b"\0"
+    moved = data[:meta] + (size + len(PAYLOAD)).to_bytes(4, "big") + data[meta + 4 : at] + grown + data[at + length :]
+    mdat, before = moved.index(b"mdat") + 4, data.index(b"mdat") + 4
+    return moved.replace(before.to_bytes(4, "big"), mdat.to_bytes(4, "big"), 1)
+
+
 POLYGLOTS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "jpeg and an archive": ("jpeg", lambda data: data + samples.zip_archive() + PAYLOAD),
     "jpeg and a page": ("jpeg", lambda data: behind(data + samples.html_named_jpg())),
@@ -227,6 +274,16 @@ POLYGLOTS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "animated webp with a chunk": ("animated_webp", in_a_webp_chunk),
     "avif and more": ("avif", behind),
     "avif with a box": ("avif", in_an_avif_box),
+    "progressive jpeg with bytes behind its pixels": ("progressive_jpeg", in_a_jpeg_scan),
+    "jpeg with a number of lines": ("jpeg", in_a_jpeg_marker(0xDC)),
+    "jpeg with a place for flash": ("jpeg", in_a_jpeg_marker(0xE2)),
+    "png with pixels too many": ("png", behind_the_pixels_of_a_png),
+    "png with lines too many": ("png", in_the_pixels_of_a_png),
+    "png with a background that is none": ("png", in_a_png_chunk(b"bKGD")),
+    "png with bits that are none": ("png", in_a_png_chunk(b"sBIT")),
+    "png with a palette that it does not need": ("png", in_a_png_chunk(b"PLTE")),
+    "animated webp with a chunk in a frame": ("animated_webp", in_a_webp_frame),
+    "avif with a name": ("avif", in_an_avif_handler),
     "avif with more than its picture": ("avif", in_an_avif_mdat),
 }
 

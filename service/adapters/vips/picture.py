@@ -15,9 +15,11 @@ from typing import Any, Protocol, TypeVar
 
 import pyvips
 
+from service.adapters.vips.colour import Stated, is_srgb_profile, stated_colour, with_usual_gamma
 from service.adapters.vips.decode import MAX_PIXELS, WHOLE, has_lost_data
 from service.adapters.vips.endings import apng_frames
 from service.adapters.vips.orders import Refusal
+from service.adapters.vips.sniff import HEAD_BYTES
 from service.domain.layout import Size
 from service.domain.rendition import Animation, Format
 
@@ -32,7 +34,6 @@ _LOADERS = {
     "image/avif": "heifload_buffer",
 }
 _ANIMATED = {"image/webp", "image/gif"}
-_SRGB_NAMES = (b"sRGB", "sRGB".encode("utf-16-be"))
 _SWAPPED = range(5, 9)
 _SHRINKS, _LEFT_TO_LANCZOS = (8, 4, 2), 1.5
 
@@ -60,7 +61,8 @@ class Subject(Protocol):
 class Picture:
     """A picture in a file. `delays` are milliseconds, one for each frame, empty for a still.
 
-    Of the `frames` that it has, only the first is read where `is_animation` is False.
+    Of the `frames` that it has, only the first is read where `is_animation` is False. It `is_srgb` where it says so, or
+    says nothing, which browsers take for the same; `stated` is what it says without a profile.
     """
 
     data: mmap.mmap
@@ -71,13 +73,9 @@ class Picture:
     is_animation: bool
     delays: Sequence[int]
     loop: int
-    profile: bytes
     is_cmyk: bool
-
-    @property
-    def is_srgb(self) -> bool:
-        """Whether it says so, or says nothing, which browsers take for the same."""
-        return not self.is_cmyk and (not self.profile or any(name in self.profile for name in _SRGB_NAMES))
+    is_srgb: bool
+    stated: Stated
 
     @property
     def duration_ms(self) -> int:
@@ -91,18 +89,27 @@ class Picture:
 
     def still(self, size: Size, fail_on: str, *, srgb: bool = True) -> pyvips.Image:
         """See `Subject.still`."""
-        profile = {"export_profile": "srgb"} if self.is_cmyk or (srgb and not self.is_srgb) else {}
+        profile = {"export_profile": "srgb"} if self.is_cmyk or (srgb and self._has_profile) else {}
+        if profile and self.stated.profile is not None:
+            profile["import_profile"] = self.stated.profile
         wanted = {"height": size.height, "size": "force", **profile}
         if (shrink := self._shrink_on_load(size)) > 1:
-            loaded = _opened(self.data, self.media_type, shrink=shrink, fail_on=fail_on).copy_memory()
+            loaded = _opened(self.data, self.media_type, fail_on, shrink=shrink).copy_memory()
             return in_eight_bits(loaded.thumbnail_image(size.width, **wanted))
         options = {"option_string": f"[fail_on={fail_on}]", "fail_on": fail_on}  # the second alone reaches no JPEG
-        return in_eight_bits(pyvips.Image.thumbnail_buffer(self.data, size.width, **options, **wanted))
+        image = pyvips.Image.thumbnail_buffer(self.data, size.width, **options, **wanted)
+        if srgb and self.stated.gamma is not None:
+            image = with_usual_gamma(image, self.stated.gamma)
+        return in_eight_bits(image)
 
     def _shrink_on_load(self, size: Size) -> int:
         """By how much a JPEG becomes smaller while it is decoded, 1 for all other types."""
         left = min(self.size.width / size.width, self.size.height / size.height) / _LEFT_TO_LANCZOS
         return next((each for each in _SHRINKS if each <= left and self.media_type == "image/jpeg"), 1)
+
+    @property
+    def _has_profile(self) -> bool:
+        return not self.is_srgb and self.stated.gamma is None
 
     def frame_strip(self) -> pyvips.Image:
         """All frames as they are, one above the other."""
@@ -129,6 +136,9 @@ def read_header(source: int, media_type: str) -> Picture:
     orientation = _value(image, "orientation", 1)
     size = Size(height, width) if orientation in _SWAPPED else Size(width, height)
     is_animation = media_type in _ANIMATED and frames > 1 and width * height * frames <= MAX_PIXELS
+    is_cmyk, profile = image.interpretation == "cmyk", _value(image, "icc-profile-data", b"")
+    stated = stated_colour(data[:HEAD_BYTES], media_type)
+    says_srgb = stated == Stated() if not profile else is_srgb_profile(profile)
     return Picture(
         data,
         media_type,
@@ -138,9 +148,21 @@ def read_header(source: int, media_type: str) -> Picture:
         is_animation,
         _value(image, "delay", []) if is_animation else [],
         _value(image, "loop", 0),
-        _value(image, "icc-profile-data", b""),
-        image.interpretation == "cmyk",
+        is_cmyk,
+        not is_cmyk and says_srgb,
+        stated,
     )
+
+
+def is_silent(data: bytes) -> bool:
+    """Whether libjpeg warns of nothing: bytes between scans of which no pixel comes are passed over with a warning.
+
+    Of what stands behind the only scan of a JPEG it says nothing.
+    """
+    try:
+        return bool(_opened(data, "image/jpeg", "warning").avg() >= 0)
+    except pyvips.Error:
+        return False
 
 
 def patiently(make: Callable[[str], T]) -> T:
@@ -166,9 +188,9 @@ def in_eight_bits(image: pyvips.Image) -> pyvips.Image:
     return image if image.format == "uchar" else image.cast("uchar")
 
 
-def _opened(data: mmap.mmap, media_type: str, **options: object) -> pyvips.Image:
+def _opened(data: mmap.mmap | bytes, media_type: str, fail_on: str = "error", **options: object) -> pyvips.Image:
     loader = getattr(pyvips.Image, _LOADERS[media_type])
-    return loader(data, **{"access": "sequential", "fail_on": "error", **options})
+    return loader(data, access="sequential", fail_on=fail_on, **options)
 
 
 def _value(image: pyvips.Image, name: str, otherwise: Any) -> Any:

@@ -10,9 +10,18 @@ import msgspec
 import pyvips
 
 from service.adapters.vips.encode import Settings, encode
+from service.adapters.vips.malformed import Malformed
 from service.adapters.vips.orders import Described, Drawn, NormaliseOrder, RenderOrder
-from service.adapters.vips.picture import Picture, Refused, Subject, in_eight_bits, patiently, read_header
-from service.adapters.vips.stripping import Malformed, stripped
+from service.adapters.vips.picture import (
+    Picture,
+    Refused,
+    Subject,
+    in_eight_bits,
+    is_silent,
+    patiently,
+    read_header,
+)
+from service.adapters.vips.stripping import stripped
 from service.domain.blob import MediaInfo
 from service.domain.layout import Layout, Size, lay_out, within
 from service.domain.placeholder import MIN_EDGE, placeholder
@@ -61,7 +70,7 @@ def draw(subject: Subject, sink: int, wanted: RenderOrder) -> Drawn:
     """Put a preset of the subject into `sink`. Raises `Refused`."""
     preset, chosen = wanted.preset, wanted.format
     layout = lay_out(subject.size, preset)
-    settings = Settings(chosen, preset.quality(chosen), preset.effort)
+    settings = Settings(chosen, preset.quality(chosen, layout.canvas.width * layout.canvas.height), preset.effort)
     is_framed = preset.fit is Fit.CONTAIN and layout.cut != layout.canvas
     frames = subject.frames_in(chosen, preset.animation) if isinstance(subject, Picture) else 1
 
@@ -73,7 +82,8 @@ def draw(subject: Subject, sink: int, wanted: RenderOrder) -> Drawn:
             return encode(_animation(subject, layout.scaled, place), settings)
         return encode(place(subject.still(layout.scaled, fail_on)), settings)
 
-    return _put(sink, patiently(make), wanted.max_bytes, (chosen, layout.canvas, frames))
+    content = patiently(make)
+    return _put(sink, content, wanted.max_bytes, (chosen, layout.canvas, _frames_left(content, chosen, frames)))
 
 
 def sketch(subject: Subject) -> Described:
@@ -113,9 +123,11 @@ def _bare(picture: Picture, data: bytes, rules: Normalisation) -> bytes | None:
     if not rules.strip:
         return data
     try:
-        return stripped(data, picture.media_type, keep_profile=rules.colour is Colour.KEEP)
+        bare = stripped(data, picture.media_type, keep_profile=rules.colour is Colour.KEEP)
     except Malformed:
         return None
+    is_whole = bare is None or picture.media_type != "image/jpeg" or is_silent(bare)
+    return bare if is_whole else None
 
 
 def _encoded_anew(picture: Picture, sink: int, wanted: NormaliseOrder, result: tuple[Format, Size, int]) -> Drawn:
@@ -129,7 +141,15 @@ def _encoded_anew(picture: Picture, sink: int, wanted: NormaliseOrder, result: t
             return encode(_animation(picture, size, lambda image: image), settings)
         return encode(picture.still(size, fail_on, srgb=not keeps_profile), settings)
 
-    return _put(sink, patiently(make), wanted.max_bytes, result)
+    content = patiently(make)
+    return _put(sink, content, wanted.max_bytes, (chosen, size, _frames_left(content, chosen, frames)))
+
+
+def _frames_left(content: bytes, chosen: Format, frames: int) -> int:
+    """Encoders join frames that look alike."""
+    if frames == 1:
+        return 1
+    return int(getattr(pyvips.Image, f"{chosen}load_buffer")(content).get_n_pages())
 
 
 def _animation(picture: Picture, size: Size, place: Callable[[pyvips.Image], pyvips.Image]) -> pyvips.Image:

@@ -10,23 +10,34 @@ import re
 import struct
 from collections.abc import Iterator
 
+from service.adapters.vips.malformed import Malformed
+from service.adapters.vips.png_pixels import PngPixels
+
+_JPEG_LINES = 0xDC
+"""DNL: decoders skip it, whatever it holds."""
+
 _SCAN_END = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
-_PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB sBIT pHYs bKGD cICP mDCV cLLI acTL fcTL fdAT".split())
+_PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS acTL fcTL fdAT".split())
+_PNG_ONCE = {b"gAMA": {4}, b"cHRM": {32}, b"sRGB": {1}, b"sBIT": {1, 2, 3, 4}, b"pHYs": {9}, b"bKGD": {1, 2, 6}}
+_PNG_ONCE |= {b"cICP": {4}, b"mDCV": {24}, b"cLLI": {8}, b"tRNS": set(range(257)), b"PLTE": set(range(3, 769, 3))}
+"""Lengths that they may have: a decoder passes over one of another length, or a second one."""
+_PNG_WITHOUT_PALETTE = {0, 2, 4, 6}
 _WEBP_CHUNKS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
+_WEBP_FRAME_CHUNKS = frozenset({b"ALPH", b"VP8 ", b"VP8L"})
 _WEBP_EXIF, _WEBP_XMP, _WEBP_PROFILE = 0x08, 0x04, 0x20
 _LOOPS = (b"\x0bNETSCAPE2.0\x03\x01", b"\x0bANIMEXTS1.0\x03\x01")
 _AVIF_META = frozenset({b"hdlr", b"pitm", b"iinf", b"iloc", b"iprp", b"iref"})
 _AVIF_PROPERTIES = frozenset(
     b"ispe pixi av1C colr auxC irot imir pasp clap a1op lsel clli mdcv".split()
 )  # fmt: skip
+_AVIF_LINKS = frozenset({b"auxl", b"dimg", b"prem"})
+_AVIF_ALPHA = {b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", b"urn:mpeg:hevc:2015:auxid:1\0"}
+_AVIF_HANDLER_MAX, _AVIF_ENTRY_MAX = 32, 22
+"""Bytes of a handler, and of an item, with the short names that libavif gives them."""
 _ICC_START = b"ICC_PROFILE\0"
 
 Box = tuple[bytes, int, int]
 """A kind, and where its content begins and ends."""
-
-
-class Malformed(ValueError):
-    """The file is not built as its format says."""
 
 
 def stripped(data: bytes, media_type: str, *, keep_profile: bool) -> bytes | None:
@@ -80,22 +91,33 @@ def _jpeg_needs(marker: int, segment: bytes, keep_profile: bool) -> bool:
         return keep_profile and segment.startswith(_ICC_START)
     if marker == 0xEE:
         return segment.startswith(b"Adobe") and len(segment) == 12
-    return 0xC0 <= marker <= 0xDF
+    return 0xC0 <= marker <= 0xDF and marker != _JPEG_LINES
 
 
 def _png(data: bytes, keep_profile: bool) -> Iterator[bytes]:
-    """PNG third edition §5.3: chunks up to IEND."""
+    """PNG third edition §5.3: chunks up to IEND; pixels that end before their chunks do are not all that is there."""
     yield data[:8]
-    at = 8
+    at, seen = 8, set[bytes]()
+    pixels = PngPixels()
     while True:
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
         if len(kind) < 4 or end > len(data):
             raise Malformed("a chunk is cut short")
-        if kind in _PNG_CHUNKS or (kind == b"iCCP" and keep_profile):
+        pixels.follow(kind, data[at + 8 : end - 4])
+        if _png_needs(kind, end - at - 12, seen, data[25], keep_profile=keep_profile):
             yield data[at:end]
+        seen.add(kind)
         if kind == b"IEND":
+            pixels.finish()
             return
         at = end
+
+
+def _png_needs(kind: bytes, length: int, seen: set[bytes], colour_type: int, *, keep_profile: bool) -> bool:
+    if kind in _PNG_ONCE:
+        is_palette_of_none = kind == b"PLTE" and colour_type in _PNG_WITHOUT_PALETTE
+        return length in _PNG_ONCE[kind] and kind not in seen and not is_palette_of_none
+    return kind in _PNG_CHUNKS or (kind == b"iCCP" and keep_profile)
 
 
 def _webp(data: bytes, keep_profile: bool) -> Iterator[bytes]:
@@ -113,10 +135,26 @@ def _webp(data: bytes, keep_profile: bool) -> Iterator[bytes]:
         chunk = data[at:end]
         if kind == b"VP8X":
             chunk = chunk[:8] + bytes([chunk[8] & ~gone & 0xFF]) + chunk[9:]
+        if kind == b"ANMF":
+            chunk = _webp_frame(chunk)
         if kind in _WEBP_CHUNKS or (kind == b"ICCP" and keep_profile):
             kept += chunk
         at = end
     yield data[:4] + struct.pack("<I", 4 + len(kept)) + data[8:12] + kept
+
+
+def _webp_frame(chunk: bytes) -> bytes:
+    """A frame with its pixels and their transparency alone: RFC 9649 §2.7.1.1 lets anything follow them."""
+    kept, at = chunk[8:24], 24
+    while at < len(chunk):
+        kind, length = chunk[at : at + 4], struct.unpack_from("<I", chunk, at + 4)[0]
+        end = at + 8 + length + length % 2
+        if end > len(chunk):
+            raise Malformed("a chunk of a frame is cut short")
+        if kind in _WEBP_FRAME_CHUNKS:
+            kept += chunk[at:end]
+        at = end
+    return chunk[:4] + struct.pack("<I", len(kept)) + kept
 
 
 def _gif(data: bytes, _keep_profile: bool) -> Iterator[bytes]:
@@ -154,10 +192,16 @@ def _avif_is_bare(data: bytes) -> bool:
         return False
     [meta] = [box for box in boxes if box[0] == b"meta"]
     inner = {kind: (start, end) for kind, start, end in _boxes(data, meta[1] + 4, meta[2])}
-    if not {b"iinf", b"iloc", b"iprp"} <= inner.keys() <= _AVIF_META:
+    if not {b"hdlr", b"iinf", b"iloc", b"iprp"} <= inner.keys() <= _AVIF_META:
         return False
+    links = (
+        {kind for kind, _, _ in _boxes(data, inner[b"iref"][0] + 4, inner[b"iref"][1])} if b"iref" in inner else set()
+    )
     return (
         _avif_items(data, *inner[b"iinf"]) <= {b"av01", b"grid"}
+        and links <= _AVIF_LINKS
+        and inner[b"hdlr"][1] - inner[b"hdlr"][0] <= _AVIF_HANDLER_MAX
+        and _avif_is_about_alpha(data, *inner[b"iprp"])
         and _avif_properties(data, *inner[b"iprp"]) <= _AVIF_PROPERTIES
         and _covers(_avif_extents(data, *inner[b"iloc"]), next(box[1:] for box in boxes if box[0] == b"mdat"))
     )
@@ -175,9 +219,19 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
 
 def _avif_items(data: bytes, start: int, end: int) -> set[bytes]:
     first = start + (6 if data[start] == 0 else 8)
-    return {
-        data[at + (8 if data[at] == 2 else 10) :][:4] for kind, at, _ in _boxes(data, first, end) if kind == b"infe"
-    }
+    entries = [(at, stop) for kind, at, stop in _boxes(data, first, end) if kind == b"infe"]
+    if any(stop - at > _AVIF_ENTRY_MAX for at, stop in entries):
+        raise Malformed("an item with a long name")
+    return {data[at + (8 if data[at] == 2 else 10) :][:4] for at, _ in entries}
+
+
+def _avif_is_about_alpha(data: bytes, start: int, end: int) -> bool:
+    """Auxiliary pictures are transparency, not depth and not gain."""
+    for outer, at, stop in _boxes(data, start, end):
+        for kind, begin, close in _boxes(data, at, stop) if outer != b"ipma" else ():
+            if kind == b"auxC" and data[begin + 4 : close] not in _AVIF_ALPHA:
+                return False
+    return True
 
 
 def _avif_properties(data: bytes, start: int, end: int) -> set[bytes]:
