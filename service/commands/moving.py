@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from service.commands.form import Command, Exit
-from service.commands.options import SIZE, Form
+from service.commands.options import PACE, SIZE, Form
 from service.commands.output import (
     json_option,
     plain_errors,
@@ -56,7 +56,7 @@ Sides = tuple[Location, Location]
 @click.option("--leave-damaged", is_flag=True, help="With --finish: end it without objects that nobody can copy whole.")
 @click.option("--dry-run", is_flag=True, help="Count what would be copied; change nothing.")
 @click.option("--rate", type=SIZE, help="Read at most so many bytes a second.")
-@click.option("--objects", type=click.FloatRange(0, min_open=True), help="Begin at most so many objects a second.")
+@click.option("--objects", type=PACE, help="Begin at most so many objects a second.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="So many objects at a time.")
 @json_option
 @plain_errors
