@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +20,7 @@ from service.commands.output import (
 )
 from service.commands.postgres import reachable_postgres
 from service.commands.progress import progress
-from service.domain.location import Location, parse_location
+from service.domain.location import FolderLocation, Location, parse_location
 
 if TYPE_CHECKING:
     from service.application.move_store import Moved, Wish
@@ -116,11 +117,21 @@ def _sides(move: Move | None, to: Location | None, own: Location) -> Sides:
             raise click.UsageError("No move is under way: --to says where to.")
         if to == own:
             raise click.UsageError(f"{to} is the store of these settings already.")
+        if isinstance(to, FolderLocation):
+            _check_folder(to, own)
         return own, to
     source, target = parse_location(move.source), parse_location(move.target)
     if to is None or to == target:
         return source, target
     return (target, to) if to == source else (source, to)
+
+
+def _check_folder(to: FolderLocation, own: Location) -> None:
+    """A folder that a replica can have, and that stays when the old one is removed."""
+    if to.path.name != "blobs":
+        raise click.UsageError(f"{to} is no replica's store: that is the folder blobs of a DATA_DIR, as {to}/blobs.")
+    if isinstance(own, FolderLocation) and Path(own.path).resolve() in Path(to.path).resolve().parents:
+        raise click.UsageError(f"{to} lies within {own}: whoever removes the old store would remove the new one.")
 
 
 def _print(sides: Sides, moved: Moved, options: dict[str, Any]) -> None:

@@ -84,7 +84,7 @@ async def looked_at(check: str, seconds: float, look: Look) -> list[Finding]:
         async with asyncio.timeout(seconds):
             return list(await look())
     except PermissionError as error:
-        says = f"This user may not look at {error.filename}."
+        says = f"This user may not look at {error.filename or 'what it needs'}."
         return [fault(check, says, f"Run this as the user of the service, or sudo chown -R {os.geteuid()} its folder.")]
     except TimeoutError:
         return [fault(check, f"No answer within {seconds:.0f} s.", "See what keeps it: load, network, a hung disk.")]
