@@ -112,7 +112,7 @@ def _looks(survey: Survey, dsn: str | None, found: Sequence[Finding]) -> dict[st
         "settings": (5, _of(configuration.look_at_settings, survey, os.environ)),
         "data-dir": (5, _of(machine.look_at_folder, settings)),
         "port": (8, _of(machine.look_at_port, settings)),
-        "policies": (3, _of(machine.look_at_policies, settings)),
+        "policies": (10, _of(machine.look_at_policies, settings)),
         "database": (20, of_database),
         "store": (30, lambda: store.look_at_store(settings)),
         "sentinel": (20, of_sentinel),
