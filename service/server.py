@@ -128,9 +128,9 @@ def _await_address(host: str, port: int) -> str:
     while True:
         try:
             return _try_to_listen(host, port)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                message = f"{host}:{port} cannot be listened on: {error.strerror}."
+        except (OSError, UnicodeError) as error:  # UnicodeError: labels of a name that are too long
+            if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > deadline:
+                message = f"{host}:{port} cannot be listened on: {getattr(error, 'strerror', 'no name of a host')}."
                 raise AddressUnavailable(message) from error
         time.sleep(_PORT_POLL_S)
 

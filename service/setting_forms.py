@@ -97,7 +97,10 @@ def words(text: str) -> str:
 
 def path(text: str) -> Path:
     """A path; `~` is the home folder."""
-    return Path(words(text)).expanduser()
+    try:
+        return Path(words(text)).expanduser()
+    except RuntimeError as error:  # of a user that is none
+        raise ValueError(text) from error
 
 
 def list_of(read: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
@@ -116,9 +119,26 @@ def url(*schemes: str) -> Callable[[str], str]:
         parts = urlsplit(text)
         if parts.scheme not in schemes or not (parts.netloc or parts.query):
             raise ValueError(text)
+        _check_ports(parts.netloc)
         return text.rstrip("/")
 
     return read
+
+
+def _check_ports(places: str) -> None:
+    for place in places.rpartition("@")[2].split(","):
+        _ = urlsplit(f"//{place}").port  # raises ValueError for what is no port
+
+
+def database_url(text: str) -> str:
+    """`postgresql://user:password@host:port/database`, of one host or several, separated by commas.
+
+    A password whose `/`, `?` or `#` is written as it is would be taken for a port or a name of a database, and shown.
+    """
+    parts = urlsplit(text)
+    if "@" in parts.path or parts.fragment:
+        raise ValueError(text)
+    return url("postgresql", "postgres")(text)
 
 
 def origin(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -87,7 +88,10 @@ _READERS: Mapping[str, _Reader] = {
     "host": _TEXT,
     "port": _Reader(forms.integer(1, 65535), "a port, 1 to 65535"),
     "workers": _COUNT,
-    "database_url": _Reader(forms.url("postgresql", "postgres"), "a URL postgresql://user:password@host:port/database"),
+    "database_url": _Reader(
+        forms.database_url,
+        "a URL postgresql://user:password@host:port/database, in whose password / ? # @ are written as %2F %3F %23 %40",
+    ),
     "storage": _Reader(forms.one_of("filesystem", "s3"), "filesystem or s3"),
     "s3_bucket": _TEXT,
     "s3_endpoint_url": _HTTP_URL,
@@ -152,12 +156,16 @@ def _field(name: str) -> str:
     raise SettingsError(message)
 
 
+def _without_user(text: str) -> str:
+    return re.sub(r"//[^/\s]*@", "//***@", text)
+
+
 def _value(name: str, text: str) -> object:
     field = _field(name)
     reader = _READERS[field]
     try:
         return reader.read(text)
     except ValueError:
-        shown = "its value is malformed" if field in _SECRET else f"{text[:80]!r} is not that"
+        shown = "its value is malformed" if field in _SECRET else f"{_without_user(text)[:80]!r} is not that"
         message = f"{name} must be {reader.form}; {shown}."
         raise SettingsError(message) from None

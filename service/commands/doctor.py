@@ -132,7 +132,12 @@ def _database(survey: Survey) -> Iterator[tuple[str | None, Sequence[Finding]]]:
     if "REFKEEP_DATABASE_URL" in survey.mistakes or settings.database_url is not None:
         yield settings.database_url, [unknown("database", "Its address is malformed.")]
         return
-    if not (settings.data_dir / "postgres").exists():
+    try:
+        is_there = (settings.data_dir / "postgres").exists()
+    except OSError as error:
+        yield None, [unknown("database", f"{settings.data_dir}: {error.strerror}.")]
+        return
+    if not is_there:
         yield None, [ok("database", "The embedded PostgreSQL is not there yet: the first start makes it.")]
         return
     with ExitStack() as stack:
@@ -145,7 +150,7 @@ def _database(survey: Survey) -> Iterator[tuple[str | None, Sequence[Finding]]]:
 
 
 def _of(look: Callable[P, Sequence[Finding]], *args: P.args, **kwargs: P.kwargs) -> Look:
-    """A check that blocks, in a thread."""
-    import asyncio
+    """A check that blocks, in a thread that nobody waits for once its time is over: a disk may hang for ever."""
+    from service.commands.checkup.findings import in_thread
 
-    return lambda: asyncio.to_thread(look, *args, **kwargs)
+    return lambda: in_thread(lambda: look(*args, **kwargs))

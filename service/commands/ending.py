@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 import click
 
 from service.commands.form import MEANING, Exit
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class _Defect(click.ClickException):
@@ -36,6 +39,9 @@ def told_apart() -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _write_to_nobody()
+            raise click.ClickException(f"What this says cannot be written: {error.strerror}.") from error
         if sys.flags.dev_mode:
             raise
         raise _Defect(f"{_told(error)}. This is {MEANING[Exit.DEFECT]}.") from error

@@ -47,7 +47,9 @@ def events() -> None:
 )
 @click.option("--workspace", help="Only events of this workspace; without it those of all, and of operators.")
 @click.option("--after", metavar="CURSOR", help="From there on; without it the last --lines events.")
-@click.option("--lines", type=click.IntRange(0), default=20, show_default=True, help="How many to begin with.")
+@click.option(
+    "--lines", type=click.IntRange(0, 1_000_000), default=20, show_default=True, help="How many to begin with."
+)
 @click.option("--follow", "-f", is_flag=True, help="Go on as events come, until Ctrl-C.")
 @click.option("--entity", metavar="TYPE/ID", help="Only events of this entity.")
 @click.option("--ref", "ref_id", type=click.UUID, help="Only events of this ref.")
@@ -243,9 +245,9 @@ def _place(text: str) -> str | datetime:
         return text
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # before the first year, and after the last
         raise click.BadParameter(f"{text!r} is no cursor and no time such as 2026-01-02T03:04:05Z.") from None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 async def _oldest_kept(database: Database, text: str) -> str | datetime:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from service.commands.form import Exit, Group
+from service.commands.options import QUOTA
 from service.commands.output import (
     json_option,
     plain_errors,
@@ -136,8 +137,8 @@ def workspaces() -> None:
     writes=True,
 )
 @click.argument("slug", callback=_check_slug)
-@click.option("--max-bytes", type=click.IntRange(min=0), help="Quota in bytes; no limit without it.")
-@click.option("--max-items", type=click.IntRange(min=0), help="Quota in blobs; no limit without it.")
+@click.option("--max-bytes", type=QUOTA, help="Quota in bytes; no limit without it.")
+@click.option("--max-items", type=QUOTA, help="Quota in blobs; no limit without it.")
 @json_option
 @plain_errors
 def create_workspace(slug: str, max_bytes: int | None, max_items: int | None, as_json: bool) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from service.commands.form import Command, Exit
-from service.commands.options import SIZE, Form
+from service.commands.options import PACE, SIZE, Form
 from service.commands.output import (
     json_option,
     plain_errors,
@@ -19,7 +20,7 @@ from service.commands.output import (
 )
 from service.commands.postgres import reachable_postgres
 from service.commands.progress import progress
-from service.domain.location import Location, parse_location
+from service.domain.location import FolderLocation, Location, parse_location
 
 if TYPE_CHECKING:
     from service.application.move_store import Moved, Wish
@@ -56,7 +57,7 @@ Sides = tuple[Location, Location]
 @click.option("--leave-damaged", is_flag=True, help="With --finish: end it without objects that nobody can copy whole.")
 @click.option("--dry-run", is_flag=True, help="Count what would be copied; change nothing.")
 @click.option("--rate", type=SIZE, help="Read at most so many bytes a second.")
-@click.option("--objects", type=click.FloatRange(0, min_open=True), help="Begin at most so many objects a second.")
+@click.option("--objects", type=PACE, help="Begin at most so many objects a second.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="So many objects at a time.")
 @json_option
 @plain_errors
@@ -116,11 +117,21 @@ def _sides(move: Move | None, to: Location | None, own: Location) -> Sides:
             raise click.UsageError("No move is under way: --to says where to.")
         if to == own:
             raise click.UsageError(f"{to} is the store of these settings already.")
+        if isinstance(to, FolderLocation):
+            _check_folder(to, own)
         return own, to
     source, target = parse_location(move.source), parse_location(move.target)
     if to is None or to == target:
         return source, target
     return (target, to) if to == source else (source, to)
+
+
+def _check_folder(to: FolderLocation, own: Location) -> None:
+    """A folder that a replica can have, and that stays when the old one is removed."""
+    if to.path.name != "blobs":
+        raise click.UsageError(f"{to} is no replica's store: that is the folder blobs of a DATA_DIR, as {to}/blobs.")
+    if isinstance(own, FolderLocation) and Path(own.path).resolve() in Path(to.path).resolve().parents:
+        raise click.UsageError(f"{to} lies within {own}: whoever removes the old store would remove the new one.")
 
 
 def _print(sides: Sides, moved: Moved, options: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def openapi(checked: Path | None, output: Path | None, as_json: bool) -> None:
 
 
 def _compare(file: Path, text: str) -> None:
-    found = file.read_text(encoding="utf-8") if file.exists() else ""
+    found = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
     if found == text:
         return
     lines = unified_diff(found.splitlines(), text.splitlines(), str(file), "this release", lineterm="", n=1)

@@ -31,15 +31,18 @@ DURATION = Form("duration", forms.duration, "a duration such as 30d, 24h, 90m, 6
 SIZE = Form("size", forms.size, "a size such as 5 GiB, 512 MiB or 1000000")
 
 
-class _Percent(click.FloatRange):
-    """0 to 100; `nan`, which click takes for a number within any range, would be a limit that nothing exceeds."""
+class _Number(click.FloatRange):
+    """Within its bounds; `nan`, which click takes for a number within any, would be a limit that nothing exceeds."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See `click.ParamType`."""
-        percent: float = super().convert(value, param, ctx)
-        if isnan(percent):
-            self.fail(f"{value!r} is not in the range 0<=x<=100.", param, ctx)
-        return percent
+        number: float = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value!r} is not in the range.", param, ctx)
+        return number
 
 
-PERCENT = _Percent(0, 100)
+PERCENT = _Number(0, 100)
+PACE = _Number(0, min_open=True)
+QUOTA = click.IntRange(0, 2**63 - 1)
+"""What a bigint of the database takes, as in the API."""

@@ -8,13 +8,13 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any, Final, Self
 
-from opentelemetry import propagate
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, get_current_span
 
 from service.observability.identity import RequestIdentity, bound_request, request_id
 from service.observability.outcome import Fact, Outcome, classify, outcome_of_status
 from service.observability.outlets import outlets
+from service.observability.propagation import extract
 from service.observability.record import DOWNLOAD, Observation, record_operation
 from service.observability.redaction import redact
 
@@ -137,7 +137,7 @@ def request_labels(scope: Scope, route: str, status: int) -> Labels:
 
 def _remote_parent(headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
     carrier = {name.decode(): value.decode("latin-1") for name, value in headers if name in _CONTEXT_HEADERS}
-    return propagate.extract(carrier) if carrier else None
+    return extract(carrier) if carrier else None
 
 
 def span_name(method: str, route: str) -> str:

@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
 from service.observability import RequestObservation, observe_request, outlets, redact
+from service.observability.propagation import prepare_propagation
 from service.observability.request import span_name
 
 Scope = MutableMapping[str, Any]
@@ -68,6 +67,9 @@ def instrument(app: App, routes: Iterable[Route]) -> App:
     app sees both as ever.
     """
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+    prepare_propagation()
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415 - reads both as it comes
+
     table = RouteTable(routes)
     traced = OpenTelemetryMiddleware(
         _Handled(app),

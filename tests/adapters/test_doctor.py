@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -202,6 +203,39 @@ def test_a_bad_policy_file_is_named_with_its_line_and_so_is_a_type_that_nothing_
     named("policies", "image/jpg is found in no bytes", "image/jpeg", "policies", verdict="warning", POLICIES=file)
 
 
+HUNG = """
+import asyncio, sys
+from service.commands.checkup.findings import in_thread, looked_at
+print(asyncio.run(looked_at("policies", 0.1, lambda: in_thread(lambda: open(sys.argv[1]).readlines())))[0].says)
+"""
+
+
+def test_a_file_that_hangs_is_named_and_keeps_nobody_from_the_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "policies.toml")
+    command = [sys.executable, "-c", HUNG, str(tmp_path / "policies.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "No answer within 0 s.\n", "")
+
+
+def test_a_folder_that_this_user_may_not_enter_is_named(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0)
+    without_rights = [] if os.geteuid() else ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    parts = [word for part in ("data-dir", "store", "database") for word in ("--only", part)]
+    settings = environment(DATA_DIR=tmp_path / "locked/media")
+    command = [*without_rights, REFKEEP, "doctor", *parts]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count(f"This user may not look at {tmp_path}/locked/media") == 2
+    assert f"unknown\tdatabase\t{tmp_path}/locked/media: Permission denied." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("host", "says"), [("192.0.2.1", "Cannot assign"), ("no.such.host.invalid", "not known"), ("x" * 300, "no name")]
+)
+def test_a_host_that_is_not_this_machines_is_told_from_a_port_that_is_taken(host: str, says: str) -> None:
+    named("port", says, "REFKEEP_HOST=", "port", HOST=host, PORT=free_port())
+
+
 def test_a_folder_that_others_may_write_or_read_secrets_in_is_named(tmp_path: Path) -> None:
     (tmp_path / "signing-key").write_text("dev:secret")
     (tmp_path / "signing-key").chmod(0o644)
@@ -313,6 +347,11 @@ def test_a_database_that_was_restored_is_named(dsn: str, tmp_path: Path) -> None
         ("s3:PutObject is refused", "Allow s3:PutObject", READER),
         ("no bucket of that name", "REFKEEP_S3_BUCKET", {"S3_BUCKET": "nothing-here"}),
         ("Nobody listens at the endpoint", "REFKEEP_S3_ENDPOINT_URL", {"S3_ENDPOINT_URL": "http://127.0.0.1:1"}),
+        ("cannot be asked as", "without a user", {"S3_ENDPOINT_URL": "http://user:swordfish@127.0.0.1:1"}),
+        ("no name of a bucket", "its name alone", {"S3_BUCKET": "s3://media"}),
+        ("no name of a region", "REFKEEP_S3_REGION", {"S3_REGION": "eu central;1"}),
+        ("names a profile that no file has", "AWS_PROFILE", {"AWS_PROFILE": "nothing-here"}),
+        ("Half of the credentials", "AWS_SECRET_ACCESS_KEY", {"AWS_SECRET_ACCESS_KEY": ""}),
     ],
 )
 def test_a_bucket_that_cannot_be_used_is_named(
@@ -320,6 +359,17 @@ def test_a_bucket_that_cannot_be_used_is_named(
 ) -> None:
     home: dict[str, Any] = {"AWS_CONFIG_FILE": tmp_path / "none", "AWS_SHARED_CREDENTIALS_FILE": tmp_path / "none"}
     named("store", says, do, "store", DATA_DIR=tmp_path, **{**bucket, **home, **changes})
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "collector:4318"])
+def test_an_endpoint_of_a_collector_that_is_none_is_a_warning(url: str) -> None:
+    where = {"OTEL_EXPORTER_OTLP_ENDPOINT": url}
+    named("telemetry", "No collector takes traces", "correct OTEL", "telemetry", verdict="warning", **where)
+
+
+def test_a_propagator_that_is_not_installed_is_a_warning() -> None:
+    asked = {"OTEL_PROPAGATORS": "tracecontext,b3"}
+    named("telemetry", "names b3, not installed", "OTEL_PROPAGATORS=", "telemetry", verdict="warning", **asked)
 
 
 def test_a_collector_that_is_away_or_answers_wrongly_is_a_warning() -> None:

@@ -630,6 +630,34 @@ async def test_a_move_that_is_not_finished_can_be_turned_back(move: Move, closed
     assert await move.yard.flaws() == []
 
 
+async def test_a_run_that_is_killed_as_it_opens_a_closed_store_again_is_continued_by_the_next_one(move: Move) -> None:
+    _, hashes = await filled(move, 2)
+    key = await key_of(move, hashes[0])
+    overwrite(move, key, flipped(content := await get(move.old, key)))
+    assert not (await move.run(FINISH)).finished, "and the old store is closed"
+    overwrite(move, key, content)
+    await move.ledger().begin(NEW, OLD)
+    assert (await move.run(FINISH, back=True)).finished
+    assert await move.yard.flaws() == []
+
+
+async def test_what_a_killed_run_left_in_doubt_is_read_back_after_two_turns(move: Move) -> None:
+    await filled(move, 4)
+    committed: list[str] = []
+
+    async def die(key: str) -> None:
+        committed.append(key)
+        overwrite(move, key, flipped(await get(move.old, key)), at=NEW)
+        raise StorageUnavailable("The process is gone.")
+
+    with pytest.raises(StorageUnavailable):
+        await move.run(target=Meddled(move.new, committed=die), jobs=1)
+    assert (await move.seen(back=True)).there == 4, "nothing is in doubt there"
+    done = await move.run(FINISH)
+    assert [(finding.kind, finding.key) for finding in done.seen.findings] == [(Kind.FOREIGN, committed[0])]
+    assert not done.finished
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -188,3 +191,20 @@ async def test_hashes_and_unknown_paths_make_few_names_and_series(tmp_path: Path
     assert lines <= 400
     labels = [str(value) for point in points for value in (point.attributes or {}).values()]
     assert [label for label in labels if re.search("[0-9a-f]{32,}", label)] == []
+
+
+WITH_B3 = """
+from opentelemetry.trace import get_current_span
+from service.observability.propagation import extract
+from service.telemetry.requests import instrument
+instrument(None, [])
+print(get_current_span(extract({"traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01"})).get_span_context().is_valid)
+"""
+
+
+@pytest.mark.parametrize(("asked", "is_continued"), [("b3,tracecontext", "True"), ("b3", "False"), ("none", "False")])
+def test_a_propagator_that_is_not_installed_keeps_nothing_from_its_start(asked: str, is_continued: str) -> None:
+    settings = os.environ | {"OTEL_PROPAGATORS": asked}
+    done = subprocess.run([sys.executable, "-c", WITH_B3], env=settings, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{is_continued}\n"), done.stderr
+    assert ("left out: b3" in done.stderr) == ("b3" in asked)

@@ -25,6 +25,8 @@ BLOBS = 30
     [
         ("", "No move is under way: --to says where to."),
         ("--to {own}", "is the store of these settings already"),
+        ("--to {own}/objects/blobs", "lies within"),
+        ("--to file:///srv/new", "as file:///srv/new/blobs"),
         ("--to /srv/blobs", "is not a location such as file:///"),
         ("--to s3://key:secret@bucket", "is not a location such as file:///"),
         ("--leave-damaged --to file:///srv", "--leave-damaged goes with --finish."),
@@ -61,7 +63,7 @@ def test_from_folder_to_folder_and_back_in_words_for_people(yard: Yard, seaweed:
         ]
         gone.unlink()
         broken.write_bytes(broken.read_bytes()[::-1])
-        new = f"file://{tmp_path / 'new'}"
+        new = f"file://{tmp_path / 'new/blobs'}"
         told = house.here("--to", new, "--dry-run")
         assert (told.status, told.stdout.splitlines()[2].split("\t")[:2], told.stderr) == (
             (0, ["copied", "3"], "Nothing was changed.\n")
@@ -73,7 +75,7 @@ def test_from_folder_to_folder_and_back_in_words_for_people(yard: Yard, seaweed:
             True,
         )
         assert house.here("--finish").status == 4
-        other = house.here("--to", f"file://{tmp_path / 'third'}")
+        other = house.here("--to", f"file://{tmp_path / 'third/blobs'}")
         assert (other.status, "is under way" in other.stderr) == (1, True)
         back = house.here("--to", f"file://{tmp_path / 'data/blobs'}")
         assert (back.status, "Next: restart" in back.stderr) == (0, True)

@@ -224,6 +224,8 @@ def test_fsck_and_scrub_report_to_people_and_to_scripts(lonely: Refkeep) -> None
         (["fsck", "--max-delete-percent", "101"], "not in the range"),
         (["fsck", "--max-delete-percent", "nan"], "not in the range"),
         (["gc", "run", "--max-delete-percent", "nan"], "not in the range"),
+        (["migrate-store", "--to", "file:///x", "--objects", "nan"], "not in the range"),
+        (["workspaces", "create", "acme", "--max-bytes", str(2**63)], "not in the range"),
         (["fsck", "--min-age", "old"], "is not a duration"),
         (["scrub", "--rate", "0"], "is not a size"),
         (["scrub", "--max-bytes", "-1"], "is not a size"),

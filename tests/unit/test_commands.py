@@ -148,3 +148,17 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_word() -> None:
 def test_a_file_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
     done = command_here(LEAVES["refkeep openapi"], "--output", str(tmp_path / "none" / "openapi.yaml"))
     assert done.complaint() == f"Error: {tmp_path}/none/openapi.yaml: No such file or directory."
+
+
+def test_output_that_has_no_room_is_told_in_a_sentence() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [REFKEEP, "policies", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: What this says cannot be written: No space left on device.\n")
+
+
+def test_a_file_that_is_no_text_is_not_the_document_of_the_api(tmp_path: Path) -> None:
+    (tmp_path / "openapi.yaml").write_bytes(b"\xff\xfe")
+    done = command_here(main, "openapi", "--check", str(tmp_path / "openapi.yaml"))
+    assert (done.status, "is not what this release serves" in done.stderr) == (1, True)

@@ -116,6 +116,8 @@ def test_an_unknown_name_stops_the_start_and_names_the_nearest(typed: str, meant
         ("CORS_ORIGINS", "https://a.example/"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("S3_ENDPOINT_URL", "ftp://x"),
+        ("S3_ENDPOINT_URL", "http://127.0.0.1:99999"),
+        ("DATA_DIR", "~no-such-user/refkeep"),
     ],
 )
 def test_a_bad_value_is_refused_by_name_with_the_form_it_should_have(name: str, value: str) -> None:
@@ -130,6 +132,13 @@ def test_a_bad_value_is_refused_by_name_with_the_form_it_should_have(name: str, 
     [
         ("DATABASE_URL", "mysql://user:hunter2@db/x"),
         ("DATABASE_URL", "hunter2"),
+        ("DATABASE_URL", "postgresql://user:hunter2/x@db:5432/x"),
+        ("DATABASE_URL", "postgresql://user:1/hunter2@db:5432/x"),
+        ("DATABASE_URL", "postgresql://user:hun@ter2/hunter2@db:5432/x"),
+        ("DATABASE_URL", "postgresql://user:hunter2?x@db:5432/x"),
+        ("DATABASE_URL", "postgresql://user:1#hunter2@db:5432/x"),
+        ("DATABASE_URL", "postgresql://user:hunter2@db:99999/x"),
+        ("PUBLIC_URL", "ftp://user:hunter2@media.example.org"),
         ("SIGNING_KEYS", "hunter2"),
         ("SIGNING_KEYS", "id:hunter2"),
         ("SIGNING_KEYS", f"hunter2!:{SECRET}"),
@@ -160,6 +169,11 @@ def test_secrets_are_left_out_of_every_representation() -> None:
 def test_s3_without_a_bucket_stops_the_start() -> None:
     with pytest.raises(SettingsError, match="REFKEEP_S3_BUCKET is not set"):
         load_settings({"REFKEEP_STORAGE": "s3"})
+
+
+def test_a_database_may_have_several_hosts_of_which_one_answers() -> None:
+    url = "postgresql://refkeep:a%2Fb@one:5432,[::1]:5433/refkeep"
+    assert load_settings({"REFKEEP_DATABASE_URL": url}).database_url == url
 
 
 def test_a_database_behind_a_unix_socket_needs_no_host() -> None:

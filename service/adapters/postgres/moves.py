@@ -26,8 +26,18 @@ _STORES = """SELECT s.store_epoch, s.id::text AS sentinel, m.id AS move, m.sourc
 FROM sentinel s LEFT JOIN store_moves m ON m.finished_at IS NULL"""
 _EPOCH = "UPDATE sentinel SET store_epoch = store_epoch + 1"
 _BEGIN = "INSERT INTO store_moves (source, target) VALUES ($1, $2)"
-_TURN_BACK = """UPDATE store_moves SET source = $1, target = $2, seal = gen_random_uuid(), closed_at = NULL,
-    doubt_from = NULL, doubt_to = NULL WHERE finished_at IS NULL"""
+# The seal stays: the store that is opened again shows it until this run, or the next one, has written its sentinel.
+# What is in doubt stays with the store that has it, as a move that is over, until a run copies into that store again.
+_TURN_BACK = """
+WITH left_behind AS (
+    INSERT INTO store_moves (source, target, doubt_from, doubt_to, closed_at, finished_at)
+    SELECT source, target, doubt_from, doubt_to, refkeep_now(), refkeep_now() FROM store_moves
+    WHERE finished_at IS NULL AND doubt_from IS NOT NULL),
+taken_up AS (
+    DELETE FROM store_moves WHERE finished_at IS NOT NULL AND target = $2 AND doubt_from IS NOT NULL
+    RETURNING doubt_from, doubt_to)
+UPDATE store_moves SET source = $1, target = $2, closed_at = NULL,
+    (doubt_from, doubt_to) = (SELECT min(doubt_from), max(doubt_to) FROM taken_up) WHERE finished_at IS NULL"""
 _NOTE = "UPDATE store_moves SET doubt_from = $1, doubt_to = $2 WHERE finished_at IS NULL"
 # Whoever publishes has locked a row of the table since before it read the epoch: it is waited for, and who comes later
 # reads the new one.

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from service.adapters.s3.abilities import Abilities, find_abilities
 from service.adapters.s3.client import S3Config, connect
 from service.adapters.s3.errors import code_of
-from service.domain.errors import RefkeepError
+from service.domain.errors import RefkeepError, StorageUnavailable
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -41,13 +41,21 @@ class BucketFacts:
 
 async def try_out(config: S3Config) -> BucketFacts:
     """List, write, read, remove. After the first that nobody answers nothing more is tried."""
-    facts, key = BucketFacts(), f"probe/{uuid4().hex}"
-    patient = replace(config, attempts=2)
+    facts, patient = BucketFacts(), replace(config, attempts=2)
+    try:
+        await _try_all(facts, patient)
+    except StorageUnavailable as error:
+        facts.refused["s3:ListBucket"] = type(error.__cause__).__name__
+    return facts
+
+
+async def _try_all(facts: BucketFacts, patient: S3Config) -> None:
+    key = f"probe/{uuid4().hex}"
     async with connect(patient) as client:
-        bucket = config.bucket
+        bucket = patient.bucket
         await _try(facts, "s3:ListBucket", client.list_objects_v2(Bucket=bucket, MaxKeys=1))
         if facts.refused:
-            return facts
+            return
         if await _try(facts, "s3:PutObject", client.put_object(Bucket=bucket, Key=key, Body=_BODY)):
             await _try(facts, "s3:GetObject", _read(client, bucket, key))
             await _try(facts, "s3:DeleteObject", client.delete_object(Bucket=bucket, Key=key))
@@ -55,7 +63,6 @@ async def try_out(config: S3Config) -> BucketFacts:
         if not facts.refused:
             with contextlib.suppress(RefkeepError):
                 facts.abilities = await find_abilities(client, patient)
-    return facts
 
 
 async def _try(facts: BucketFacts, right: str, call: Any) -> bool:

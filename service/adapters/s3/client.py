@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
+from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
-from botocore.exceptions import HTTPClientError
+
+from service.domain.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -56,23 +58,35 @@ class S3Config:
 
 def wants_checksums() -> bool:
     """Whether AWS_REQUEST_CHECKSUM_CALCULATION, or the usual configuration file, leaves checksums on."""
-    return bool(_session().get_config_variable("request_checksum_calculation") != "when_required")
+    try:
+        asked = _session().get_config_variable("request_checksum_calculation")
+    except BotoCoreError:  # files that cannot be read: `connect` says so
+        return True
+    return bool(asked != "when_required")
 
 
 @contextlib.asynccontextmanager
 async def connect(config: S3Config) -> AsyncIterator[S3Client]:
-    """Yield a client; no request is sent yet."""
-    async with _session(config.profile).create_client(
+    """Yield a client; no request is sent yet. Raises `StorageUnavailable` for settings that make none."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(_client(config))
+        except (BotoCoreError, OSError, ValueError) as error:
+            raise StorageUnavailable(f"The settings of the store make no client: {type(error).__name__}.") from error
+        retries = _Retries(config.attempts)
+        client.meta.events.register_first("needs-retry.s3", retries.delay)  # type: ignore[arg-type] # stubs: -> None
+        yield client
+
+
+def _client(config: S3Config) -> contextlib.AbstractAsyncContextManager[S3Client]:
+    return _session(config.profile).create_client(
         "s3",
         region_name=config.region,
         endpoint_url=config.endpoint_url,
         aws_access_key_id=config.access_key_id,
         aws_secret_access_key=config.secret_access_key,
         config=_transport(config),
-    ) as client:
-        retries = _Retries(config.attempts)
-        client.meta.events.register_first("needs-retry.s3", retries.delay)  # type: ignore[arg-type] # stubs: -> None
-        yield client
+    )
 
 
 @functools.cache

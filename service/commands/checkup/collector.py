@@ -21,9 +21,10 @@ def look_at_collector() -> list[Finding]:
     asked = dict(_endpoints())
     if not asked:
         return [
-            ok("telemetry", "Nothing is exported: OTEL_EXPORTER_OTLP_ENDPOINT is not set. /metrics can be scraped.")
+            *_propagators(),
+            ok("telemetry", "Nothing is exported: OTEL_EXPORTER_OTLP_ENDPOINT is not set. /metrics can be scraped."),
         ]
-    return [*_protocol(), *(_sent(signal, urlsplit(url)) for signal, url in asked.items())]
+    return [*_propagators(), *_protocol(), *(_sent(signal, urlsplit(url)) for signal, url in asked.items())]
 
 
 def _endpoints() -> Iterator[tuple[str, str]]:
@@ -35,6 +36,14 @@ def _endpoints() -> Iterator[tuple[str, str]]:
             yield signal.lower(), own or f"{str(common).rstrip('/')}/{path}"
 
 
+def _propagators() -> Iterator[Finding]:
+    from service.observability.propagation import unknown_propagators
+
+    if unknown := unknown_propagators(os.environ):
+        says = f"OTEL_PROPAGATORS names {', '.join(unknown)}, not installed here: headers of that kind are not read."
+        yield warning("telemetry", says, "OTEL_PROPAGATORS=tracecontext,baggage")
+
+
 def _protocol() -> Iterator[Finding]:
     asked = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     if asked != "http/protobuf":
@@ -43,7 +52,7 @@ def _protocol() -> Iterator[Finding]:
 
 
 def _sent(signal: str, url: SplitResult) -> Finding:
-    where = f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
+    where = url.netloc.rpartition("@")[2] or "no host"
     try:
         status = _status(url)
     except (OSError, HTTPException, ValueError) as error:
@@ -58,6 +67,8 @@ def _sent(signal: str, url: SplitResult) -> Finding:
 def _status(url: SplitResult) -> int:
     from opentelemetry.util.re import parse_env_headers
 
+    if url.scheme not in {"http", "https"}:
+        raise ValueError("an address begins with http:// or https://")
     kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
     headers = parse_env_headers(os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""), liberal=True)
     with closing(kind(url.hostname or "", url.port, timeout=_SECONDS)) as connection:

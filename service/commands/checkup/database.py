@@ -55,8 +55,8 @@ def judge_database(facts: DatabaseFacts, settings: Settings, place: str) -> list
 def _place(dsn: str) -> str:
     """Where it is, without user and password."""
     parts = urlsplit(dsn)
-    host = parts.hostname or parse_qs(parts.query).get("host", ["local"])[0]
-    return f"{host}:{parts.port or 5432}{parts.path}"
+    hosts = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["local"])[0]
+    return f"{hosts}{parts.path}"
 
 
 def _server(facts: DatabaseFacts, place: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -95,12 +96,16 @@ def look_at_port(settings: Settings) -> list[Finding]:
     except AddressUnavailable as error:
         if _is_refkeep(settings):
             return [ok("port", f"Refkeep answers on {settings.host}:{settings.port}.")]
-        return [fault("port", str(error), f"Stop what has it (`ss -ltnp`), or {PREFIX}PORT=<another>")]
-    except OSError as error:
-        return [
-            fault("port", f"{settings.host} is no address of this machine: {error.strerror}.", f"{PREFIX}HOST=0.0.0.0")
-        ]
+        return [fault("port", str(error), _to_be_done(error.__cause__))]
     return [ok("port", f"{settings.host}:{settings.port} is free.")]
+
+
+def _to_be_done(why: BaseException | None) -> str:
+    if isinstance(why, PermissionError):
+        return f"{PREFIX}PORT=<1024 or above>, or sysctl net.ipv4.ip_unprivileged_port_start"
+    if isinstance(why, OSError) and why.errno == errno.EADDRINUSE:
+        return f"Stop what has it (`ss -ltnp`), or {PREFIX}PORT=<another>"
+    return f"{PREFIX}HOST=<an address of this machine; 0.0.0.0 is all of them>"
 
 
 def _is_refkeep(settings: Settings) -> bool:

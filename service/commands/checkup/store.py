@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from service.adapters.filesystem.checkup import FolderFacts
 from service.adapters.filesystem.checkup import try_out as try_folder
-from service.commands.checkup.findings import Finding, fault, ok, unknown, warning
+from service.commands.checkup.findings import Finding, fault, in_thread, ok, unknown, warning
 from service.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
@@ -34,6 +33,15 @@ _CODES = {
     "EndpointConnectionError": ("Nobody listens at the endpoint.", _ENDPOINT),
     "ConnectTimeoutError": ("The endpoint does not answer.", _ENDPOINT),
     "TimeoutError": ("The store does not answer.", _ENDPOINT),
+    "ProfileNotFound": ("AWS_PROFILE names a profile that no file has.", "Correct AWS_PROFILE, or ~/.aws/config."),
+    "ConfigParseError": ("The AWS configuration file cannot be read.", "Correct ~/.aws/config, or AWS_CONFIG_FILE."),
+    "InvalidRegionError": ("This is no name of a region.", f"{PREFIX}S3_REGION=<a region such as eu-central-1>"),
+    "ParamValidationError": ("This is no name of a bucket.", f"{PREFIX}S3_BUCKET=<its name alone>"),
+    "EndpointResolutionError": ("The endpoint's address is malformed.", f"Correct {PREFIX}S3_ENDPOINT_URL."),
+    "HTTPClientError": (
+        "The endpoint cannot be asked as it is written.",
+        f"Correct {PREFIX}S3_ENDPOINT_URL (without a user or a password), and AWS_CA_BUNDLE if it is set.",
+    ),
     "SSLError": ("The endpoint's certificate is not trusted.", "export AWS_CA_BUNDLE=<the authority's certificate>"),
 }
 
@@ -42,7 +50,7 @@ async def look_at_store(settings: Settings) -> list[Finding]:
     """Findings `store`, and `store-clock` of a bucket."""
     if settings.storage == "s3":
         return [unknown("store", "No bucket is named.")] if settings.s3_bucket is None else await _bucket(settings)
-    return [_folder(settings.data_dir / "blobs", await asyncio.to_thread(try_folder, settings.data_dir / "blobs"))]
+    return [_folder(settings.data_dir / "blobs", await in_thread(lambda: try_folder(settings.data_dir / "blobs")))]
 
 
 def _folder(root: Path, facts: FolderFacts) -> Finding:
