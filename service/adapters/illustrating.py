@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from service.domain.blob import MediaInfo
-from service.domain.errors import RefkeepError
+from service.domain.errors import RefkeepError, StorageFull, StorageUnavailable
 from service.domain.rendition import original_format
 from service.ports.prober import Prober
 from service.ports.renderer import Renderer
@@ -15,7 +15,8 @@ from service.ports.renderer import Renderer
 class IllustratingProber:
     """Answers as `prober` does; `renderer` makes the placeholders of pictures and films that can be read.
 
-    Where it cannot, for whatever reason, there is none: bytes are kept all the same, and the next look may find one.
+    Where it cannot, whatever the reason but a disk that fails, there is none: bytes are kept all the same, and the next
+    look may find one.
     """
 
     def __init__(self, prober: Prober, renderer: Renderer) -> None:
@@ -28,6 +29,8 @@ class IllustratingProber:
             return media
         try:
             return replace(media, placeholder=await self._renderer.placeholder(path, media.media_type))
+        except (StorageFull, StorageUnavailable):
+            raise
         except RefkeepError:
             return media
 

@@ -35,7 +35,8 @@ class Renderer(Protocol):
     `RenderFailed` when it took too much time, memory or bytes, or broke what decodes: a retry would do no better;
     `RenderBusy` from `render` when as much waits as may wait: at once, and a retry may succeed. The others, which come
     with an upload or an attach, wait for their turn;
-    `ProbeUnavailable` when no process can be started to do it.
+    `ProbeUnavailable` when no process can be started to do it; `StorageFull` and `StorageUnavailable` when the file
+    cannot be opened.
     """
 
     @property

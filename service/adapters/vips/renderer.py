@@ -15,6 +15,7 @@ from typing import TypeVar
 import anyio.to_thread
 import msgspec
 
+from service.adapters.spool import os_errors
 from service.adapters.vips.lane import Bounds, ChildLost, Lane, LaneFull
 from service.adapters.vips.orders import Described, Drawn, NormaliseOrder, RenderOrder
 from service.adapters.vips.sniff import HEAD_BYTES, sniff
@@ -149,7 +150,8 @@ def _is_possible(found: Placeholder) -> bool:
 @asynccontextmanager
 async def _opened(path: Path) -> AsyncIterator[tuple[int, int]]:
     """The file to read, and one in memory to write into: a child opens neither."""
-    source = await anyio.to_thread.run_sync(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+    with os_errors():
+        source = await anyio.to_thread.run_sync(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         sink = os.memfd_create("rendition", os.MFD_CLOEXEC)
         try:
