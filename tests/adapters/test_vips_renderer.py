@@ -15,7 +15,7 @@ import pytest
 
 from service.adapters.vips.lane import Bounds
 from service.adapters.vips.renderer import VipsRenderer, rendering_bounds
-from service.domain.errors import RenderBusy, RenderFailed, UnreadableMedia
+from service.domain.errors import RenderBusy, RenderFailed, StorageUnavailable, UnreadableMedia
 from service.domain.rendition import Format, Normalisation, Preset
 from tests import samples
 from tests.parts import pictures
@@ -142,8 +142,8 @@ async def test_no_file_stays_open(path: Path, hostile: VipsRenderer) -> None:
     assert len([*Path("/proc/self/fd").iterdir()]) <= before
 
 
-async def test_a_file_that_is_not_there_is_the_callers_fault(hostile: VipsRenderer, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+async def test_a_file_that_is_gone_is_trouble_of_the_store_it_lay_in(hostile: VipsRenderer, tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailable):
         await render(hostile, tmp_path / "none", "fine")
 
 
