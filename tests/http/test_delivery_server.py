@@ -19,7 +19,9 @@ from granian.server.embed import Server
 from service.delivery.endpoint import Delivery
 from service.delivery.known import KnownGrants
 from service.delivery.permissions import Permissions
+from service.delivery.presets import Presets
 from service.domain.blob import Sha256
+from service.domain.policy import Policies
 from service.ports.descriptors import Admission, BlobDescriptor, ServableBytes
 from service.ports.storage import ByteStream
 from service.router.problems import problem_answer
@@ -92,7 +94,8 @@ async def nobody(headers: Mapping[str, str]) -> None:
 async def serving(store: Zeros, **options: float) -> AsyncIterator[int]:
     """Serve `store` on a free port of the loopback."""
     permissions = Permissions(OneBlob(), nobody, KnownGrants(1))
-    presets: Any = None  # nobody asks for one
+    making: Any = None  # nobody asks for a preset
+    presets = Presets(permissions, Policies(()), making)
     delivery = Delivery(permissions, store, problem_answer, presets, **options)  # type: ignore[arg-type] # opens only
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
