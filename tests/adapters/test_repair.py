@@ -284,7 +284,7 @@ async def test_what_a_store_refuses_is_not_missing(
 ) -> None:
     """A 404 without the store's own code may be a proxy's."""
     async with running_relay((seaweed.host, seaweed.port)) as relay:
-        config = await emptied_bucket(seaweed, endpoint_url=relay.url, patience=1.0, attempts=2)
+        config = await emptied_bucket(seaweed, endpoint_url=relay.url, patience=20.0, attempts=2)
         async with (
             opened(config, tmp_path) as bucket,
             opened_database(database_url, 4) as database,

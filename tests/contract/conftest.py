@@ -121,7 +121,7 @@ async def losable_s3(request: pytest.FixtureRequest, folder: Path) -> AsyncItera
     server: Seaweed = request.getfixturevalue("seaweed")
     async with AsyncExitStack() as network, AsyncExitStack() as rest:
         relay = await network.enter_async_context(running_relay((server.host, server.port)))
-        config = await emptied_bucket(server, endpoint_url=relay.url, patience=1.0, attempts=2)
+        config = await emptied_bucket(server, endpoint_url=relay.url, patience=20.0, attempts=2)
         yield LosableStore(await rest.enter_async_context(opened(config, folder)), network.aclose)
 
 

@@ -277,6 +277,17 @@ async def test_the_first_of_a_batch_that_fails_is_told_and_alone_on_record(house
     assert len(rejected) == 1
 
 
+async def test_after_a_failure_in_a_batch_nothing_is_begun_and_one_for_now_is_not_on_record(house: House) -> None:
+    busy = b"image/png\nbusy GPS"
+    for content in (busy, PHOTO):
+        await sent(house, content)
+    with pytest.raises(RenderBusy) as refused:
+        await house.change_refs(house.workspace, [asked(house, busy), asked(house, PHOTO, "album", None, shift=True)])
+    assert refused.value.index == 0
+    assert house.renderer.seen == [busy]
+    assert await codes(house) == []
+
+
 async def test_a_batch_is_refused_by_the_ledger_for_what_is_not_held_or_not_allowed(house: House) -> None:
     video = b"video/mp4\nGPS"
     await sent(house, video)
