@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from service.application.attach_blob import AttachBlob
+from service.application.changes import attach_question
 from service.application.normalise import name_of
 from service.application.upload_blob import Received, Upload, UploadBlob
 from service.domain.blob import Blob, Sha256
@@ -119,7 +120,6 @@ class _Passage:
             return judge(replace(state, blob=blob))
 
         self.is_rehearsing = True
-        question = RoleQuestion(command.entity, command.role, command.position, command.sha256)
-        replay = await self.use.attach.refs.rehearse(question, judged, self.claim)
+        replay = await self.use.attach.refs.rehearse(attach_question(command), judged, self.claim)
         self.is_rehearsing, self.end = False, replay or command
         return replay

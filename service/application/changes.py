@@ -67,10 +67,15 @@ class Rules:
                 return decide_purge(state, command)
 
 
+def attach_question(command: Attach) -> RoleQuestion:
+    """What the judge of an attach must know."""
+    return RoleQuestion(command.entity, command.role, command.position, command.sha256, sent=command.sent)
+
+
 def _question(command: Command) -> Question:
     match command:
         case Attach():
-            return RoleQuestion(command.entity, command.role, command.position, command.sha256)
+            return attach_question(command)
         case Release():
             return RoleQuestion(command.entity, command.role, command.position, None)
         case Reorder() | ReleaseAll():

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from time import monotonic
 
+from service.application.at_hand import at_hand
 from service.application.lifetimes import Lifetimes
 from service.application.put_object import PutObject
 from service.application.staging import stage
 from service.domain.errors import (
-    BytesCorrupt,
     DimensionsExceeded,
     ReadOnly,
     RefkeepError,
     RenderBusy,
-    StorageUnavailable,
     UnreadableMedia,
 )
 from service.domain.rendition import Format, Preset
@@ -141,7 +139,7 @@ class MakeRendition:
 
     @observed("rendition.make", layer="usecase")
     async def _make(self, key: RenditionKey, wanted: Wanted) -> Rendition:
-        async with self._at_hand(wanted.parent) as path:
+        async with at_hand(self.storage, wanted.parent) as path:
             rendered = await self.renderer.render(path, wanted.parent.media_type, wanted.preset, wanted.format)
         staged = await stage(self.storage, _whole(rendered.content), len(rendered.content))
 
@@ -152,27 +150,6 @@ class MakeRendition:
             return (await self._put(staged, publish)).rendition
         finally:
             await asyncio.shield(staged.object.cancel())
-
-    @asynccontextmanager
-    async def _at_hand(self, parent: ServableBytes) -> AsyncIterator[Path]:
-        """The parent as a local file: the store's own, or a copy that ends with the block."""
-        parent.check_health()
-        stream = await self.storage.open(parent.storage_key)
-        try:
-            if stream.size != parent.size:
-                raise StorageUnavailable("The store holds another number of bytes than was written.")
-            if stream.path is not None:
-                yield stream.path
-                return
-            copy = await stage(self.storage, aiter(stream), parent.size)
-        finally:
-            await stream.aclose()
-        try:
-            if copy.sha256 != parent.sha256:
-                raise BytesCorrupt
-            yield copy.object.path
-        finally:
-            await asyncio.shield(copy.object.cancel())
 
 
 async def _whole(content: bytes) -> AsyncIterator[bytes]:

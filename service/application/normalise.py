@@ -6,25 +6,24 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from service.application.changes import Command, Rules
-from service.application.staging import stage
+from service.application.at_hand import at_hand
+from service.application.changes import Command, Rules, attach_question
 from service.application.upload_blob import Upload, UploadBlob
 from service.domain.blob import Blob, MediaInfo, Sha256
 from service.domain.decision import Attach, Decision, RoleState, decide_admission, reject
-from service.domain.errors import BlobNotHeld, RefkeepError, Rejected, operation
+from service.domain.errors import BlobNotHeld, OnHold, RefkeepError, Rejected, operation
 from service.domain.event import DecisionKind, HoldingEvent
 from service.domain.health import Health
 from service.domain.holding_decision import HoldingState, decide_renewal
 from service.domain.policy import Policy, normalisation_for, refusal_of
 from service.domain.rendition import Normalisation
-from service.ports.descriptors import Descriptors
+from service.ports.descriptors import Descriptors, ServableBytes
 from service.ports.idempotency import Claim, Replay
 from service.ports.normalisations import Normalisations
-from service.ports.refs import BatchOutcome, RefLedger, RefOutcome, RoleJudge, RoleQuestion
+from service.ports.refs import BatchOutcome, RefLedger, RefOutcome, RoleJudge
 from service.ports.renderer import Rendered, Renderer
 
 
@@ -57,7 +56,7 @@ class Normalise:
             found.append(state.blob)
             return decide_admission(state, command, self.rules.policies)
 
-        if (replay := await self.refs.rehearse(_question(command), judge, claim)) is not None:
+        if (replay := await self.refs.rehearse(attach_question(command), judge, claim)) is not None:
             return replay
         blob = found[-1]
         return command if blob is None else await self._held_on_record(command, blob)
@@ -73,7 +72,7 @@ class Normalise:
         if not asked:
             return commands
         if claim is not None:
-            replay = await self.refs.rehearse(_question(asked[0]), lambda _: Decision(DecisionKind.NOOP), claim)
+            replay = await self.refs.rehearse(attach_question(asked[0]), lambda _: Decision(DecisionKind.NOOP), claim)
             if replay is not None:
                 return replay
         return await _Batch(self, workspace, list(commands)).run()
@@ -81,8 +80,8 @@ class Normalise:
     async def held(self, command: Attach, blob: Blob) -> Attach:
         """The command for bytes that the workspace holds.
 
-        Raises `BlobNotHeld` where they ended meanwhile, the `Rejected` of bytes of which nothing can be made, and what
-        an upload raises.
+        Raises `BlobNotHeld` where they ended meanwhile, the `Rejected` of bytes of which nothing can be made or
+        that are on hold, what `at_hand` raises, and what an upload raises.
         """
         workspace, wanted = command.entity.workspace, self.wanted(command, blob.media)
         if wanted is None:
@@ -90,7 +89,7 @@ class Normalise:
         definition = wanted.definition(self.renderer.engine)
         result = await self._recalled(command, definition)
         if result is None:
-            async with self._at_hand(workspace, blob.sha256) as path:
+            async with at_hand(self.upload.storage, await self._content(workspace, blob.sha256)) as path:
                 rendered = await self.renderer.normalise(path, blob.media.media_type, wanted)
             result = blob.sha256 if rendered is None else await self.keep(command, rendered)
             await self.memory.remember(workspace, blob.sha256, definition, result)
@@ -128,7 +127,7 @@ class Normalise:
         """Put on record that nothing can be made of the bytes, if that is what the error says."""
         if isinstance(error, Rejected):
             with suppress(Rejected):
-                await self.refs.change(_question(command), _rejecting(command, error))
+                await self.refs.change(attach_question(command), _rejecting(command, error))
 
     async def _held_on_record(self, command: Attach, blob: Blob) -> Attach:
         try:
@@ -150,24 +149,13 @@ class Normalise:
 
         return result if result in await self.upload.blobs.renew(workspace, [result], judge) else None
 
-    @asynccontextmanager
-    async def _at_hand(self, workspace: str, sha256: Sha256) -> AsyncIterator[Path]:
-        """A local file with the bytes. Raises `BlobNotHeld`, `ObjectMissing`, `StorageUnavailable`."""
+    async def _content(self, workspace: str, sha256: Sha256) -> ServableBytes:
         found = await self.descriptors.of_blob(sha256, workspace)
         if found is None or not found.held or found.content.health is not Health.OK:
             raise BlobNotHeld(sha256)
-        stream = await self.upload.storage.open(found.content.storage_key)
-        try:
-            if stream.path is not None:
-                yield stream.path
-                return
-            staged = await stage(self.upload.storage, aiter(stream), found.content.size)
-        finally:
-            await stream.aclose()
-        try:
-            yield staged.object.path
-        finally:
-            await staged.object.cancel()
+        if found.hold is not None:
+            raise OnHold
+        return found.content
 
 
 @dataclass(slots=True)
@@ -207,10 +195,6 @@ class _Batch:
 def name_of(rendered: Rendered) -> Sha256:
     """The name of bytes that were made here."""
     return Sha256(hashlib.sha256(rendered.content).hexdigest())
-
-
-def _question(command: Attach) -> RoleQuestion:
-    return RoleQuestion(command.entity, command.role, command.position, command.sha256)
 
 
 def _rejecting(command: Attach, error: Rejected) -> RoleJudge:

@@ -13,6 +13,7 @@ from uuid import UUID
 from service.domain.blob import Blob, Sha256
 from service.domain.errors import (
     BlobNotHeld,
+    OnHold,
     PolicyUnknown,
     PositionOutOfRange,
     PreconditionRequired,
@@ -87,7 +88,8 @@ class RoleState:
     The entity's version, how many live refs the role has, the live ref at the position asked for, and the blob asked
     for, None unless the workspace holds it. `named` is the ref asked for by its id, live or trashed; the position asked
     for is then the one it had. `refs` are all live ones where a whole role or entity is asked for, by role and
-    position. `began_at` is the entity's version before the batch that this decision is a part of.
+    position. `began_at` is the entity's version before the batch that this decision is a part of. `on_hold`: an
+    operator keeps the bytes asked for, or those they were made of.
     """
 
     now: datetime
@@ -98,6 +100,7 @@ class RoleState:
     named: Ref | None = None
     refs: tuple[Ref, ...] = ()
     began_at: int | None = None
+    on_hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,8 @@ def _original(command: Attach, policy: Policy) -> Original | None:
 def _attach_refusal(state: RoleState, command: Attach, policy: Policy) -> Rejected | None:
     if state.blob is None:
         return BlobNotHeld(command.sha256)
+    if state.on_hold and normalisation_for(policy, state.blob.media) is not None:
+        return OnHold()  # nothing is made of it, under a name that nobody holds back
     as_sent = command.sent in {None, command.sha256}  # what was made here is judged by what was sent
     if as_sent and (refusal := refusal_of(policy, state.blob.size, state.blob.media)) is not None:
         return refusal

@@ -22,7 +22,8 @@ RoleJudge = Callable[[RoleState], Decision]
 class RoleQuestion:
     """What the judge must know: the ref at `position` (None: no ref in particular), the blob `sha256` if it is held.
 
-    With `whole` it sees all live refs of the role, or of the entity where `role` is None.
+    With `whole` it sees all live refs of the role, or of the entity where `role` is None. `sent` is what `sha256` was
+    made of, where that is another blob.
     """
 
     entity: EntityKey
@@ -30,6 +31,7 @@ class RoleQuestion:
     position: int | None
     sha256: Sha256 | None
     whole: bool = False
+    sent: Sha256 | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -113,3 +114,60 @@ def test_a_picture_that_breaks_off_is_refused_and_nothing_of_it_stays(
     before = service.contents()
     problem(acme.put(COVER, photo[: len(photo) // 2]), 422, "unreadable-media")
     assert not service.added_since(before)
+
+
+# --- holds ------------------------------------------------------------------------------------------------------------
+
+
+def await_status(caller: Caller, paths: list[str], expected: list[int]) -> None:
+    """Ask until all are answered so: a replica may serve on what it knew, for DESCRIPTOR_TTL (1 s)."""
+    deadline = monotonic() + 5
+    while (found := [caller.http.get(path).status_code for path in paths]) != expected:
+        assert monotonic() < deadline, found
+
+
+def hold(operator: Caller, sha256: str, kind: str = "legal") -> None:
+    assert operator.http.put(f"/holds/{sha256}", json={"kind": kind, "reason": "4711"}).status_code == 201
+
+
+@pytest.mark.parametrize(("kind", "status"), [("legal", 451), ("quarantine", 404)])
+def test_what_is_on_hold_is_not_shown_as_what_was_made_of_it_either(
+    acme: Caller, anyone: Caller, operator: Caller, photo: bytes, kind: str, status: int
+) -> None:
+    ref = as_bytes(acme, photo).json()["ref"]
+    blob, file = ref["links"]["blob"], ref["links"]["file"]
+    paths = [blob, f"{blob}/small.webp", file, f"{file}/small.webp"]
+    assert [anyone.http.get(path).status_code for path in paths] == [200, 200, 200, 200]
+    hold(operator, sha256_of(photo), kind)
+    await_status(anyone, paths, [404, 404, status, status])
+    assert operator.http.delete(f"/holds/{sha256_of(photo)}").status_code == 204
+    await_status(anyone, paths, [200, 200, 200, 200])
+
+
+def test_what_another_picture_became_as_well_stays_public(
+    acme: Caller, globex: Caller, anyone: Caller, operator: Caller, photo: bytes
+) -> None:
+    """Two photographs that differ in what is stripped alone: the same pixels are shown of both."""
+    other = photo.replace(b"SECRET", b"TERCES")
+    ref, another = (as_bytes(caller, each).json()["ref"] for caller, each in ((acme, photo), (globex, other)))
+    assert ref["blob"]["sha256"] == another["blob"]["sha256"]
+    assert ref["original"] != another["original"]
+    hold(operator, sha256_of(photo))
+    await_status(anyone, [ref["links"]["file"], another["links"]["file"], ref["links"]["blob"]], [451, 200, 200])
+
+
+def test_nothing_is_made_of_bytes_on_hold(acme: Caller, operator: Caller, photo: bytes, service: Refkeep) -> None:
+    name = acme.upload(photo)
+    hold(operator, name)
+    before = service.contents()
+    put = {"op": "put", "entity_type": "book", "entity_id": "42", "role": "cover", "position": 0, "sha256": name}
+    for response in (
+        acme.put(COVER, name),
+        acme.put(COVER, photo),
+        acme.http.put(f"/refs/{COVER}", files={"file": photo}),
+        acme.http.post("/refs/batch", json={"operations": [put]}),
+    ):
+        problem(response, 451, "on-hold")
+    assert not {"blobs", "holdings", "refs", "files"} & {*service.added_since(before)}
+    assert operator.http.delete(f"/holds/{name}").status_code == 204
+    assert acme.put(COVER, name).status_code == 201

@@ -58,9 +58,10 @@ class SignedProber:
 
 @dataclass(frozen=True)
 class HeldBytes:
-    """`Descriptors` of blobs alone, of what the memory database has."""
+    """`Descriptors` of blobs alone, of what the memory database has; `hold` is on all of them."""
 
     database: MemoryDatabase
+    hold: int | None = None
 
     async def of_blob(self, sha256: Sha256, workspace: str | None) -> BlobDescriptor | None:
         """See the port."""
@@ -68,7 +69,8 @@ class HeldBytes:
         if not live:
             return None
         content = ServableBytes(sha256, live[0].size, self.database.blobs[sha256].media.media_type, live[0].key)
-        return BlobDescriptor(content, public=False, held=(workspace, sha256) in self.database.holdings)
+        held = (workspace, sha256) in self.database.holdings
+        return BlobDescriptor(content, public=False, held=held, hold=self.hold)
 
     async def of_ref(self, ref_id: UUID, workspace: str | None) -> MediaDescriptor | PurgedMedia | None:
         """Nobody asks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,14 @@ import pytest
 from service.adapters.filesystem.storage import FilesystemStorage
 from service.application.changes import Rules
 from service.application.drop_stale import current_definitions
-from service.domain.decision import Attach
+from service.domain.blob import Blob, MediaInfo
+from service.domain.decision import Attach, RoleState, decide_attach
 from service.domain.errors import (
     BlobInUse,
     BlobNotHeld,
+    BytesCorrupt,
     MediaTypeNotAllowed,
+    OnHold,
     PreconditionRequired,
     QuotaExceeded,
     RenderBusy,
@@ -30,7 +33,7 @@ from service.domain.rendition import Normalisation, Preset
 from service.ports.idempotency import Replay
 from service.ports.refs import RefOutcome
 from service.ports.renderer import Rendered
-from tests.parts.house import House, digest
+from tests.parts.house import HeldBytes, House, digest
 from tests.parts.ledgers import (
     ACTOR,
     RULES,
@@ -298,6 +301,16 @@ async def test_a_batch_is_refused_by_the_ledger_for_what_is_not_held_or_not_allo
     assert house.renderer.seen == []
 
 
+def test_a_picture_on_hold_is_refused_where_something_would_be_made_of_it() -> None:
+    """Wherever nothing is, it may be attached, and is not served."""
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    photo = Blob(digest(PHOTO), len(PHOTO), MediaInfo("image/png", 4, 3, readable=True), now)
+    state = RoleState(now, 0, 0, None, photo, on_hold=True)
+    for role, kind in (("portrait", DecisionKind.REJECT), ("cover", DecisionKind.INSERT)):
+        decided = decide_attach(state, attach(book("demo"), role, digest(PHOTO), 0), POLICIES, RULES.lifetimes.trash)
+        assert (decided.kind, isinstance(decided.error, OnHold)) == (kind, kind is DecisionKind.REJECT)
+
+
 async def test_a_picture_that_nobody_looked_at_gets_into_no_such_role(house: House) -> None:
     """Held when it is judged, not when it was looked at: it may be sent at that very moment."""
     await sent(house, PHOTO)
@@ -386,6 +399,26 @@ async def test_a_picture_that_ends_before_it_is_read_is_not_held(house: House) -
     await house.ledger.blobs.release(house.workspace, digest(PHOTO), ACTOR)
     with pytest.raises(BlobNotHeld):
         await house.normalise.held(asked(house, PHOTO), blob)
+
+
+async def test_nothing_is_made_of_a_picture_on_hold(house: House) -> None:
+    await sent(house, PHOTO)
+    blob = await house.ledger.blobs.find(house.workspace, digest(PHOTO))
+    assert blob is not None
+    with pytest.raises(OnHold):
+        await replace(house.normalise, descriptors=HeldBytes(house.database, hold=404)).held(asked(house, PHOTO), blob)
+    assert house.renderer.seen == []
+
+
+async def test_nothing_is_made_of_other_bytes_than_were_sent(house: House) -> None:
+    await sent(house, PHOTO)
+    [key] = await house.stored()
+    staged = await house.storage.stage()
+    await staged.write(PHOTO[::-1])
+    await staged.commit(key)
+    with pytest.raises(BytesCorrupt):
+        await house.attach(asked(house, PHOTO))
+    assert (house.renderer.seen, await shown(house)) == ([], [])
 
 
 async def test_a_kept_original_cannot_be_given_up_and_goes_with_its_ref(house: House) -> None:

@@ -15,11 +15,14 @@ from service.observability import observed
 from service.ports.descriptors import Admission, BlobDescriptor, MediaDescriptor, PurgedMedia, ServableBytes
 from service.ports.trash import TOMBSTONE
 
+# What was sent may be on hold, and what was made of it not: refs that show this say nothing while that lasts.
+_SPEAKS = "coalesce((SELECT false FROM holds WHERE holds.sha256 = r.original_sha256), true)"
 # No EXISTS: of several blobs, the planner may answer it by reading all refs once.
-_OF_BLOB = """
+_OF_BLOB = f"""
 SELECT asked.place, b.sha256, b.size, b.media_type, b.health, o.key,
     coalesce((
-        SELECT true FROM refs r WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live' LIMIT 1
+        SELECT true FROM refs r
+        WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live' AND {_SPEAKS} LIMIT 1
     ), false) AS is_public,
     coalesce((
         SELECT true FROM holdings h JOIN workspaces w ON w.id = h.workspace_id
@@ -33,7 +36,9 @@ JOIN objects o ON o.id = b.object_id
 _OF_REF = """
 SELECT asked.place, b.sha256, b.size, b.media_type, b.health, o.key,
     r.id, r.visibility, r.state, r.filename, r.created_at, r.entity_type, r.role,
-    coalesce(w.slug = asked.workspace, false) AS is_owned, (SELECT status FROM holds WHERE blob_id = b.id) AS hold
+    coalesce(w.slug = asked.workspace, false) AS is_owned, coalesce(
+        (SELECT status FROM holds WHERE blob_id = b.id), (SELECT status FROM holds WHERE sha256 = r.original_sha256)
+    ) AS hold
 FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS asked (ref_id, workspace, place)
 JOIN refs r ON r.id = asked.ref_id
 JOIN workspaces w ON w.id = r.workspace_id
@@ -49,7 +54,7 @@ _ADMISSION = f"""
 SELECT asked.place,
     coalesce((
         SELECT true FROM refs r
-        WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live' AND {_ADMITS} LIMIT 1
+        WHERE r.blob_id = b.id AND r.visibility = 'public' AND r.state = 'live' AND {_SPEAKS} AND {_ADMITS} LIMIT 1
     ), false) AS is_public,
     coalesce((
         SELECT true FROM refs r WHERE r.blob_id = b.id AND {_ADMITS}

@@ -19,7 +19,9 @@ from service.ports.trash import TOMBSTONE
 
 _LOAD = f"""
 SELECT refkeep_now() AS now, {PLACE}, coalesce(e.version, 0) AS version, coalesce(last.position + 1, 0) AS count,
-    i.fingerprint, i.answer, {ASKED_BLOB_COLUMNS}, occupant.*
+    i.fingerprint, i.answer, {ASKED_BLOB_COLUMNS}, occupant.*, EXISTS (
+        SELECT FROM holds WHERE sha256 IN ($6, $8)
+    ) AS on_hold
 FROM (SELECT 1) AS one
 LEFT JOIN entities e ON e.workspace_id = $1 AND e.entity_type = $2 AND e.entity_id = $3
 LEFT JOIN LATERAL (
@@ -109,8 +111,8 @@ async def locate(
 async def load(connection: Connection, workspace_id: int, target: Target, key: str | None) -> Row:
     """The first statement of a change, which assigns the transaction its id; `key` is that of the claim."""
     question = target.question
-    asked = None if question.sha256 is None else bytes.fromhex(question.sha256)
-    row = await connection.fetchrow(_LOAD, *_place(workspace_id, question), key, asked, question.position)
+    asked, sent = (None if each is None else bytes.fromhex(each) for each in (question.sha256, question.sent))
+    row = await connection.fetchrow(_LOAD, *_place(workspace_id, question), key, asked, question.position, sent)
     if row is None:
         raise RuntimeError("a load without a row")
     return row
@@ -136,6 +138,7 @@ async def look(connection: Connection, workspace_id: int, target: Target, row: R
         asked,
         None if named is None else named.ref,
         tuple(resolved.ref for resolved in live),
+        on_hold=row["on_hold"],
     )
     return Loaded(row, state, blobs)
 
