@@ -48,7 +48,7 @@ def wrk(peer: Peer, work: Work, seconds: int) -> Taken:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
     spent = peer.cpu_seconds() - before
     if faults := re.findall(r"Non-2xx.*|Socket errors.*", done.stdout):
-        raise RuntimeError(f"{peer.name}: {faults}")
+        raise RuntimeError("\n".join([f"{peer.name}: {faults}", *peer.complaints()]))
     pieces = int(_found(r"(\d+) requests in", done.stdout)) / work.requests
     rate = float(_found(r"Requests/sec:\s+([\d.]+)", done.stdout)) / work.requests
     return Taken(rate, _latency("50", done.stdout), _latency("99", done.stdout), 1e6 * spent / max(pieces, 1))

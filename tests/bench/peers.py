@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -58,17 +59,23 @@ width = 1600
 
 @dataclass(frozen=True)
 class Peer:
-    """A server that runs; `key` is the header that lets a caller write."""
+    """A server that runs; `key` is the header that lets a caller write, `log` the file of its lines."""
 
     name: str
     release: str
     port: int
     pid: int
     key: Mapping[str, str] = field(default_factory=dict)
+    log: Path | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def complaints(self) -> list[str]:
+        """The last lines that are more than routine."""
+        lines = [] if self.log is None else self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if not re.search(r'"level": ?"info"', line)][-5:]
 
     def cpu_seconds(self) -> float:
         """What its processes have spent on processors so far, those that answer for it in the database too."""
@@ -154,10 +161,11 @@ def refkeep(folder: Path, name: str, telemetry: Mapping[str, str]) -> Iterator[P
     settings = environment(
         DATA_DIR=home, PORT=port, WORKERS=1, DRAIN=0, LOG_FORMAT="json", POLICIES=folder / "policies.toml"
     )
-    with _started([REFKEEP, "dev"], {**settings, **telemetry}, folder / f"refkeep-{port}.log") as process:
+    log = folder / f"refkeep-{port}.log"
+    with _started([REFKEEP, "dev"], {**settings, **telemetry}, log) as process:
         _await(f"http://127.0.0.1:{port}/readyz", 200)
         key = (home / "dev-key").read_text().strip()
-        yield Peer(name, version("refkeep"), port, process.pid, {"Authorization": f"Bearer {key}"})
+        yield Peer(name, version("refkeep"), port, process.pid, {"Authorization": f"Bearer {key}"}, log)
 
 
 @contextlib.contextmanager
