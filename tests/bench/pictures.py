@@ -120,7 +120,7 @@ def _tree(pid: int) -> float:
     root, used = psutil.Process(pid), 0.0
     for each in (root, *root.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
-            used += sum(each.cpu_times()[:2])
+            used += sum(each.cpu_times()[:4])
     return used
 
 
@@ -137,10 +137,10 @@ def _loop(folder: Path, work: tuple[int, Format], seconds: float) -> Taken:
 
 def _own() -> float:
     """Of this process and its own rendering children, not of the other contestants."""
-    used = sum(psutil.Process().cpu_times()[:2])
+    used = sum(psutil.Process().cpu_times()[:4])
     for each in psutil.Process().children():
         if "service.adapters.vips.child" in each.cmdline():
-            used += sum(each.cpu_times()[:2])
+            used += sum(each.cpu_times()[:4])
     return used
 
 

@@ -11,7 +11,7 @@ import pytest
 import pyvips
 
 from tests.parts.caller import Caller, problem, sha256_of
-from tests.parts.fresh import fresh_jpeg, fresh_text
+from tests.parts.fresh import fresh_jpeg, fresh_png, fresh_text
 from tests.parts.pictures import secretive, stored
 from tests.parts.service import Refkeep
 
@@ -119,6 +119,17 @@ def test_a_picture_that_breaks_off_is_refused_and_nothing_of_it_stays(
 # --- holds ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def operator(service: Refkeep) -> Caller:
+    return service.bearer(service.key(None, "read", "operator"))
+
+
+@pytest.fixture
+def own_photo() -> bytes:
+    """One that no other test shows, since a hold is everyone's."""
+    return bytes(secretive(pyvips.Image.new_from_buffer(fresh_png(), "")).jpegsave_buffer())
+
+
 def await_status(caller: Caller, paths: list[str], expected: list[int]) -> None:
     """Ask until all are answered so: a replica may serve on what it knew, for DESCRIPTOR_TTL (1 s)."""
     deadline = monotonic() + 5
@@ -132,39 +143,39 @@ def hold(operator: Caller, sha256: str, kind: str = "legal") -> None:
 
 @pytest.mark.parametrize(("kind", "status"), [("legal", 451), ("quarantine", 404)])
 def test_what_is_on_hold_is_not_shown_as_what_was_made_of_it_either(
-    acme: Caller, anyone: Caller, operator: Caller, photo: bytes, kind: str, status: int
+    acme: Caller, anyone: Caller, operator: Caller, own_photo: bytes, kind: str, status: int
 ) -> None:
-    ref = as_bytes(acme, photo).json()["ref"]
+    ref = as_bytes(acme, own_photo).json()["ref"]
     blob, file = ref["links"]["blob"], ref["links"]["file"]
     paths = [blob, f"{blob}/small.webp", file, f"{file}/small.webp"]
     assert [anyone.http.get(path).status_code for path in paths] == [200, 200, 200, 200]
-    hold(operator, sha256_of(photo), kind)
+    hold(operator, sha256_of(own_photo), kind)
     await_status(anyone, paths, [404, 404, status, status])
-    assert operator.http.delete(f"/holds/{sha256_of(photo)}").status_code == 204
+    assert operator.http.delete(f"/holds/{sha256_of(own_photo)}").status_code == 204
     await_status(anyone, paths, [200, 200, 200, 200])
 
 
 def test_what_another_picture_became_as_well_stays_public(
-    acme: Caller, globex: Caller, anyone: Caller, operator: Caller, photo: bytes
+    acme: Caller, globex: Caller, anyone: Caller, operator: Caller, own_photo: bytes
 ) -> None:
     """Two photographs that differ in what is stripped alone: the same pixels are shown of both."""
-    other = photo.replace(b"SECRET", b"TERCES")
-    ref, another = (as_bytes(caller, each).json()["ref"] for caller, each in ((acme, photo), (globex, other)))
+    other = own_photo.replace(b"SECRET", b"TERCES")
+    ref, another = (as_bytes(caller, each).json()["ref"] for caller, each in ((acme, own_photo), (globex, other)))
     assert ref["blob"]["sha256"] == another["blob"]["sha256"]
     assert ref["original"] != another["original"]
-    hold(operator, sha256_of(photo))
+    hold(operator, sha256_of(own_photo))
     await_status(anyone, [ref["links"]["file"], another["links"]["file"], ref["links"]["blob"]], [451, 200, 200])
 
 
-def test_nothing_is_made_of_bytes_on_hold(acme: Caller, operator: Caller, photo: bytes, service: Refkeep) -> None:
-    name = acme.upload(photo)
+def test_nothing_is_made_of_bytes_on_hold(acme: Caller, operator: Caller, own_photo: bytes, service: Refkeep) -> None:
+    name = acme.upload(own_photo)
     hold(operator, name)
     before = service.contents()
     put = {"op": "put", "entity_type": "book", "entity_id": "42", "role": "cover", "position": 0, "sha256": name}
     for response in (
         acme.put(COVER, name),
-        acme.put(COVER, photo),
-        acme.http.put(f"/refs/{COVER}", files={"file": photo}),
+        acme.put(COVER, own_photo),
+        acme.http.put(f"/refs/{COVER}", files={"file": own_photo}),
         acme.http.post("/refs/batch", json={"operations": [put]}),
     ):
         problem(response, 451, "on-hold")
