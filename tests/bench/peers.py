@@ -75,7 +75,7 @@ class Peer:
     def complaints(self) -> list[str]:
         """The last lines that are more than routine."""
         lines = [] if self.log is None else self.log.read_text(errors="replace").splitlines()
-        return [line for line in lines if not re.search(r'"level": ?"info"', line)][-5:]
+        return [line for line in lines if line.startswith("{") and not re.search(r'"level": ?"info"', line)][-5:]
 
     def cpu_seconds(self) -> float:
         """What its processes have spent on processors so far, those that answer for it in the database too."""
