@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pyvips
 from click.testing import CliRunner
 
 from service.__main__ import main
 from tests.logging_state import logging_restored
-from tests.parts.caller import Caller
+from tests.parts.caller import Caller, sha256_of
 from tests.parts.manifests import as_csv, line, picture
+from tests.parts.pictures import card, secretive, stored
 from tests.parts.service import Done, Refkeep, Yard, environment, refkeep_here
 
 _HEADER = b"workspace,entity_type,entity_id,role,order,path,source_id\n"
@@ -108,6 +110,26 @@ def test_what_was_imported_is_served_and_taken_back_as_one(kept: Refkeep, caller
     anew = command(kept, path, "--json")
     assert run_of(anew) != run
     assert shown(caller) == pictures
+
+
+def test_photographs_from_telephones_are_shown_upright_small_and_bare(
+    kept: Refkeep, caller: Caller, tmp_path: Path
+) -> None:
+    photo = secretive(stored(6)).resize(32, kernel="nearest").jpegsave_buffer(Q=60)
+    (tmp_path / "0.png").write_bytes(photo)
+    path = tmp_path / "covers.csv"
+    place = {"entity_type": "book", "entity_id": "42", "role": "cover"}
+    path.write_bytes(as_csv([line(0, workspace=caller.workspace, **place)]))
+    for outcome in ("imported", "noop"):
+        done = command(kept, path, "--json")
+        assert json.loads(done.stdout)["counts"] == {outcome: 1}, done.stderr
+    [ref] = caller.refs("book/42/cover")
+    assert ref["original"] == {"sha256": sha256_of(photo), "kept": True}
+    [content] = shown(caller, "book/42/cover")
+    seen = pyvips.Image.new_from_buffer(content, "")
+    assert (max(seen.width, seen.height), seen.width > seen.height) == (2560, card().width > card().height)
+    assert b"SECRET" in photo
+    assert b"SECRET" not in content
 
 
 def test_what_a_caller_wrote_stays_and_a_roll_back_says_what_it_leaves(
