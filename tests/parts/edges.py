@@ -67,8 +67,7 @@ class Edge:
         eventually(lambda: not {each.pid for each in old} & {each.pid for each in self._workers()}, 10)
 
     def _workers(self) -> list[psutil.Process]:
-        workers = psutil.Process(self.process.pid).children()
-        return [worker for worker in workers if "shutting down" not in " ".join(worker.cmdline())]
+        return [each for each in psutil.Process(self.process.pid).children() if _takes_requests(each)]
 
     @property
     def log(self) -> str:
@@ -175,3 +174,10 @@ def _answers(port: int) -> bool:
             return connection.getresponse().status == 200
         except OSError:
             return False
+
+
+def _takes_requests(worker: psutil.Process) -> bool:
+    """Whether a process of nginx is neither on its way out nor gone already."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # a zombie, too
+        return "shutting down" not in " ".join(worker.cmdline())
+    return False
