@@ -80,6 +80,13 @@ def migrate(as_json: bool) -> None:
 
 
 def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
+    from service.commands.starting import stoppable, told_in_lines
+
+    with stoppable(), told_in_lines(settings.log_format):
+        _start(settings, migrate_first=migrate_first, with_demo=with_demo)
+
+
+def _start(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
     import msgspec
 
     from service.adapters.postgres.kept import kept_postgres
@@ -107,7 +114,9 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
 
 
 def _tell(sentence: str) -> None:
-    click.echo(sentence, err=True)
+    import structlog
+
+    structlog.get_logger("refkeep").warning("embedded_postgres", says=sentence)
 
 
 def _stop() -> None:

@@ -1,0 +1,72 @@
+"""What goes around a start: signals that end it before there is a server, and what it says in the form of logs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import structlog
+
+from service.commands.form import Exit
+from service.commands.output import sentence_of
+from service.telemetry.logs import LogFormat, configure_logs
+from service.telemetry.variables import leave_out_unusable
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """The first signal ends the block by `SystemExit` with status 0, until a server takes signals over.
+
+    What was begun is taken back in bounded time, which further signals do not disturb. Of the main thread alone.
+    """
+    before = {each: signal.signal(each, _end) for each in _SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def told_in_lines(log_format: LogFormat) -> Iterator[None]:
+    """Have this process say on standard error, in the form of its workers' lines, what it has to say.
+
+    A fault ends the block with its status, as it would end any command.
+    """
+    configure_logs(log_format, stream=sys.stderr.buffer)
+    log = structlog.get_logger("refkeep")
+    for each in leave_out_unusable(os.environ):
+        log.warning("otel_variable_left_out", variable=each.variable, says=str(each))
+    try:
+        yield
+    except Exception as error:
+        if log_format == "console":
+            raise
+        raise SystemExit(_told(error)) from error
+
+
+def _told(error: Exception) -> Exit:
+    """Write the line of a fault; the status that it ends with."""
+    log = structlog.get_logger("refkeep")
+    sentence = error.message if isinstance(error, click.ClickException) else sentence_of(error)
+    if sentence is None:
+        log.error("start_failed", exc_info=error)
+        return Exit.DEFECT
+    log.error("start_failed", says=sentence)
+    return Exit.FAULT
+
+
+def _end(_number: int, _frame: object) -> None:
+    for each in _SIGNALS:
+        signal.signal(each, _ignore)
+    raise SystemExit(Exit.DONE)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """The end is under way. No SIG_IGN: children that are started meanwhile would inherit it."""
