@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from service.commands import keys as key_commands
 from service.commands.policies import policies
 from service.commands.serving import migrate
 from service.domain.credentials import new_credentials
+from tests.parts.blobs import files_under
 from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_jpeg, fresh_text
 from tests.parts.postgres import PostgresServer
@@ -117,6 +119,31 @@ def test_a_store_that_is_gone_shows_and_comes_back(fragile: Refkeep) -> None:
     (fragile.data_dir / "unmounted").rename(folder)
     assert readiness(fragile)[0] == 200
     assert caller.http.get(f"/blobs/{name}").content == content
+
+
+def test_empty_folders_in_the_place_of_a_store_are_not_taken_for_it(fragile: Refkeep) -> None:
+    caller, content = fragile.caller("read", "write"), fresh_text()
+    name = caller.upload(content)
+    folder, where = fragile.data_dir / "blobs", {"DATABASE_URL": fragile.database_url, "DATA_DIR": fragile.data_dir}
+    eventually((folder / "objects/sentinel").exists)
+    folder.rename(fragile.data_dir / "unmounted")
+    for each in ("objects", "staging"):
+        (folder / each).mkdir(parents=True)
+
+    problem(caller.http.get(f"/blobs/{name}"), 503, "storage-unavailable")
+    problem(caller.http.post("/blobs", content=fresh_text()), 503, "storage-unavailable")
+    status, parts = readiness(fragile)
+    assert (status, parts["database"]) == (503, "ok")
+    assert parts["storage"].startswith("The mounted folder or bucket is not the one of this database")
+    told = refkeep_here("doctor", "--only", "sentinel", **where)
+    assert (told.status, "it has no sentinel" in told.stdout) == (1, True)
+    assert files_under(folder) == set(), "nothing was put there"
+
+    shutil.rmtree(folder)
+    (fragile.data_dir / "unmounted").rename(folder)
+    assert readiness(fragile)[0] == 200
+    assert caller.http.get(f"/blobs/{name}").content == content
+    caller.upload(fresh_text())
 
 
 def test_a_missing_object_is_a_fault_and_never_an_absence(fragile: Refkeep) -> None:

@@ -21,8 +21,8 @@ _TRIES = 5
 _ALONE, _BEGINNING = lock_of("migrate-store"), lock_of("begin a move")
 _SESSION = {"application_name": "refkeep migrate-store"}
 
-_STORES = """SELECT s.store_epoch, s.id::text AS sentinel, m.id AS move, m.source, m.target, m.seal::text,
-    m.closed_at IS NOT NULL AS closed, m.doubt_from, m.doubt_to
+_STORES = """SELECT s.store_epoch, s.id::text AS sentinel, s.placed_at IS NOT NULL AS placed,
+    m.id AS move, m.source, m.target, m.seal::text, m.closed_at IS NOT NULL AS closed, m.doubt_from, m.doubt_to
 FROM sentinel s LEFT JOIN store_moves m ON m.finished_at IS NULL"""
 _EPOCH = "UPDATE sentinel SET store_epoch = store_epoch + 1"
 _BEGIN = "INSERT INTO store_moves (source, target) VALUES ($1, $2)"
@@ -129,7 +129,8 @@ async def _stores(connection: Connection) -> Stores:
     row = await connection.fetchrow(_STORES)
     if row is None:
         raise RuntimeError("the schema is made with its sentinel")
-    return Stores(row["store_epoch"], row["sentinel"], None if row["move"] is None else _to_move(row))
+    move = None if row["move"] is None else _to_move(row)
+    return Stores(row["store_epoch"], row["sentinel"], move, row["placed"])
 
 
 def _begun(move: Move | None) -> Move:
