@@ -45,6 +45,7 @@ from service.delivery.routine import AtHand
 from service.domain.policy import Policies
 from service.domain.signature import Signatures
 from service.drain import Drain
+from service.lifeline import giving_up_at
 from service.observability import outlets
 from service.router.api import create_api, operations_by_route
 from service.router.callers import Callers
@@ -96,21 +97,26 @@ class _Worker:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         async with AsyncExitStack() as stack:
-            try:
-                parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain, self._policies))
-                ahead = await stack.enter_async_context(_making_ahead(self._deployment.settings, parts, self._policies))
-                self._app = _assemble(self._deployment, self._drain, self._policies, parts, ahead)
-            except Exception as error:
-                await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
-                raise
-            await stack.enter_async_context(collecting(self._deployment.settings, self._policies, parts, self._drain))
-            if parts.crew.number == 0:
-                await stack.enter_async_context(measuring(self._deployment.settings, parts, self._drain))
-            gc.collect()
-            gc.freeze()  # what a worker is made of stays: to look through it time and again took a quarter of all work
+            with giving_up_at(self._drain):
+                try:
+                    await self._start(stack)
+                except Exception as error:
+                    await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+                    raise
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self._deployment.settings
+        parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain, self._policies))
+        ahead = await stack.enter_async_context(_making_ahead(settings, parts, self._policies))
+        self._app = _assemble(self._deployment, self._drain, self._policies, parts, ahead)
+        await stack.enter_async_context(collecting(settings, self._policies, parts, self._drain))
+        if parts.crew.number == 0:
+            await stack.enter_async_context(measuring(settings, parts, self._drain))
+        gc.collect()
+        gc.freeze()  # what a worker is made of stays: to look through it time and again took a quarter of all work
 
 
 @asynccontextmanager

@@ -1,9 +1,8 @@
-"""What goes around a start: signals that end it before there is a server, and what it says in the form of logs."""
+"""What a start says, in the form of the lines that come after it."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,22 +14,6 @@ from service.commands.form import Exit
 from service.commands.output import sentence_of
 from service.telemetry.logs import LogFormat, configure_logs
 from service.telemetry.variables import leave_out_unusable
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """The first signal ends the block by `SystemExit` with status 0, until a server takes signals over.
-
-    What was begun is taken back in bounded time, which further signals do not disturb. Of the main thread alone.
-    """
-    before = {each: signal.signal(each, _end) for each in _SIGNALS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 @contextmanager
@@ -60,13 +43,3 @@ def _told(error: Exception) -> Exit:
         return Exit.DEFECT
     log.error("start_failed", says=sentence)
     return Exit.FAULT
-
-
-def _end(_number: int, _frame: object) -> None:
-    for each in _SIGNALS:
-        signal.signal(each, _ignore)
-    raise SystemExit(Exit.DONE)
-
-
-def _ignore(_number: int, _frame: object) -> None:
-    """The end is under way. No SIG_IGN: children that are started meanwhile would inherit it."""

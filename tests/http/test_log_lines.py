@@ -1,4 +1,4 @@
-"""Whatever a service says is a line of JSON where lines are JSON: of its main process, its workers, what they stand on."""
+"""Whatever a service says is a line of JSON where lines are JSON: its main process, its workers, a failed start."""
 
 from __future__ import annotations
 
