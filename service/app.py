@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 
-from service.adapters.observed import ObservedStorage
+from service.adapters.observed import ObservedRenderer, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.database import REQUEST_PATIENCE
 from service.adapters.postgres.descriptors import PostgresDescriptors
@@ -114,7 +114,7 @@ class _Worker:
         self._app = _assemble(self._deployment, self._drain, self._policies, parts, ahead)
         await stack.enter_async_context(collecting(settings, self._policies, parts, self._drain))
         if parts.crew.number == 0:
-            await stack.enter_async_context(measuring(settings, parts, self._drain))
+            await stack.enter_async_context(measuring(settings, self._policies, parts, self._drain))
         gc.collect()
         gc.freeze()  # what a worker is made of stays: to look through it time and again took a quarter of all work
 
@@ -138,7 +138,8 @@ async def _open_parts(deployment: Deployment, drain: Drain, policies: Policies) 
         if not settings.read_only:
             await storage.sweep_abandoned()
         everywhere = await stack.enter_async_context(open_everywhere(settings, database, storage))
-        prober, renderer = VipsProber(), VipsRenderer()
+        prober, vips = VipsProber(), VipsRenderer()
+        renderer, outlets().renderings = ObservedRenderer(vips), vips.state
         stack.push_async_callback(prober.aclose)
         stack.push_async_callback(renderer.aclose)
         await asyncio.gather(prober.warm(), *([renderer.warm()] if policies.need_pictures else []))

@@ -24,6 +24,7 @@ from service.domain.blob import MediaInfo
 from service.domain.errors import DimensionsExceeded, RenderBusy, RenderFailed, UnreadableMedia
 from service.domain.placeholder import Placeholder
 from service.domain.rendition import Format, Normalisation, Preset, original_format
+from service.observability import RenderingState
 from service.ports.renderer import Rendered
 
 ENGINE = f"vips-{version('pyvips-binary')}/2"
@@ -83,6 +84,11 @@ class VipsRenderer:
         if found.placeholder is None or not _is_possible(found.placeholder):
             raise RenderFailed(media_type)
         return found.placeholder
+
+    def state(self) -> RenderingState:
+        """How much is being made, and how much waits."""
+        states = [lane.state() for lane in (self._pictures, self._films) if lane is not None]
+        return RenderingState(sum(each.running for each in states), sum(each.waiting for each in states))
 
     async def warm(self) -> None:
         """See `Renderer.warm`."""
