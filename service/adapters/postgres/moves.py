@@ -44,6 +44,9 @@ _NOTE = "UPDATE store_moves SET doubt_from = $1, doubt_to = $2 WHERE finished_at
 _LOCK_OUT = "LOCK TABLE objects IN EXCLUSIVE MODE"
 _CLOSE = "UPDATE store_moves SET closed_at = coalesce(closed_at, refkeep_now()) WHERE finished_at IS NULL"
 _FINISH = "UPDATE store_moves SET finished_at = refkeep_now() WHERE finished_at IS NULL AND closed_at IS NOT NULL"
+_LED_TO = """SELECT target FROM store_moves WHERE finished_at IS NOT NULL AND doubt_from IS NULL
+    AND EXISTS (SELECT FROM store_moves WHERE seal::text = $1 AND finished_at IS NOT NULL)
+ORDER BY finished_at DESC LIMIT 1"""
 _WORKERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
 
 
@@ -97,6 +100,11 @@ class PostgresMoves:
     async def finish(self) -> None:
         """See the port."""
         await self.database.fetch(_FINISH)
+
+    async def led_to(self, seal: str) -> str | None:
+        """Where the store is now, if a store with this seal was left by a move that is over; for the doctor."""
+        row = await self.database.fetchrow(_LED_TO, seal)
+        return None if row is None else str(row["target"])
 
     async def workers_at(self, location: str) -> int:
         """See the port: each worker has one pulse."""
