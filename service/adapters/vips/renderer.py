@@ -16,6 +16,7 @@ import anyio.to_thread
 import msgspec
 
 from service.adapters.spool import os_errors
+from service.adapters.vips.cores import cores
 from service.adapters.vips.lane import Bounds, ChildLost, Lane, LaneFull
 from service.adapters.vips.orders import Described, Drawn, NormaliseOrder, RenderOrder
 from service.adapters.vips.sniff import HEAD_BYTES, sniff
@@ -30,7 +31,7 @@ from service.ports.renderer import Rendered
 ENGINE = f"vips-{version('pyvips-binary')}/2"
 """Names whatever decides over the bytes that come out: libvips with its encoders, and the number of this package."""
 
-CORES = len(os.sched_getaffinity(0))
+CORES = cores()
 """So many pictures are worked on at the same time."""
 
 _PICTURES, _FILMS = "service.adapters.vips.render", "service.adapters.vips.poster"
