@@ -402,3 +402,25 @@ def test_every_answer_can_be_found_in_the_log(service: Refkeep, acme: Caller) ->
     logged = {line["correlation_id"]: line["outcome"] for line in lines}
     for request_id, status in answers_by_id.items():
         assert logged[request_id] == ("success" if status == 200 else "not_found"), status
+
+
+def test_a_service_with_a_newer_schema_says_so_and_stays(yard: Yard, migrated: str) -> None:
+    with yard.postgres.database(migrated) as url:
+        newer = "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, '9999_later.sql', '')"
+        asyncio.run(fetch(url, newer))
+        with yard.launched("serve", DATABASE_URL=url) as service:
+            eventually(lambda: answers(service))
+            status, parts = readiness(service)
+            assert (status, parts["storage"]) == (503, "ok")
+            assert parts["database"] == (
+                "The schema has 9999_later.sql, which this release does not know: run a newer release."
+            )
+            assert "Unexpected exit" not in service.log.read_text()
+
+
+def test_a_database_that_takes_no_writes_is_not_migrated_and_says_why(postgres: PostgresServer, tmp_path: Path) -> None:
+    with postgres.database() as url:
+        name = urlsplit(url).path.removeprefix("/")
+        asyncio.run(fetch(url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+        told = command_here(migrate, DATABASE_URL=url, DATA_DIR=tmp_path).complaint()
+    assert "The database takes no writes: it is a standby, or set to be read alone." in told
