@@ -109,24 +109,30 @@ def judge_clock(ahead: float | None) -> Iterator[Finding]:
 async def look_at_sentinel(settings: Settings, dsn: str) -> list[Finding]:
     """Findings `sentinel` and `integrity`: for these both must answer."""
     from service.adapters.postgres.checkup import opened_as_it_is
-    from service.adapters.postgres.integrity import PostgresIntegrity
-    from service.adapters.postgres.sentinel import PostgresSentinel
-    from service.application.guard_store import GuardStore
-    from service.domain.errors import BehindFence, RefkeepError, WrongStore
+    from service.domain.errors import BehindFence, RefkeepError
 
     async with AsyncExitStack() as stack:
         database = await opened_as_it_is(dsn)
         stack.push_async_callback(database.aclose)
         try:
-            notes = await _notes(settings, stack)
-            known = await GuardStore(PostgresSentinel(database), notes).look()
-            marked = sum((await PostgresIntegrity(database).marked()).values())
-        except WrongStore as error:
-            return [fault("sentinel", str(error), await _way_to_the_right_one(database, notes))]
+            return await _compared(database, await _notes(settings, stack))
         except BehindFence as error:
             return [fault("sentinel", str(error), "refkeep fsck --adopt --dry-run, then as docs/backup.md says")]
         except RefkeepError as error:
             return [unknown("sentinel", str(error))]
+
+
+async def _compared(database: Database, notes: StoreNotes) -> list[Finding]:
+    from service.adapters.postgres.integrity import PostgresIntegrity
+    from service.adapters.postgres.sentinel import PostgresSentinel
+    from service.application.guard_store import GuardStore
+    from service.domain.errors import WrongStore
+
+    try:
+        known = await GuardStore(PostgresSentinel(database), notes).look()
+    except WrongStore as error:
+        return [fault("sentinel", str(error), await _way_to_the_right_one(database, notes))]
+    marked = sum((await PostgresIntegrity(database).marked()).values())
     says = (
         "The store is this database's."
         if known.placed
