@@ -39,7 +39,7 @@ def _told(error: Exception) -> Exit:
     log = structlog.get_logger("refkeep")
     sentence = error.message if isinstance(error, click.ClickException) else sentence_of(error)
     if sentence is None:
-        log.error("start_failed", exc_info=error)
+        log.error("ended_by_fault", exc_info=error)
         return Exit.DEFECT
-    log.error("start_failed", says=sentence)
+    log.error("ended_by_fault", says=sentence)
     return Exit.FAULT

@@ -35,4 +35,4 @@ def test_a_start_that_fails_is_a_line_of_json(tmp_path: Path) -> None:
     done = run_command("serve", "--migrate", DATABASE_URL=nobody, DATA_DIR=tmp_path, PORT=port, LOG_FORMAT="json")
     assert (done.status, done.stdout) == (1, "")
     [line] = [json.loads(each) for each in done.stderr.splitlines()]
-    assert (line["level"], line["event"], line["says"]) == ("error", "start_failed", "The database does not answer.")
+    assert (line["level"], line["event"], line["says"]) == ("error", "ended_by_fault", "The database does not answer.")
