@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 
-from service.adapters.observed import ObservedStorage
+from service.adapters.observed import ObservedRenderer, ObservedStorage
 from service.adapters.postgres.access import PostgresKeys, PostgresWorkspaces
 from service.adapters.postgres.database import REQUEST_PATIENCE
 from service.adapters.postgres.descriptors import PostgresDescriptors
@@ -45,6 +45,7 @@ from service.delivery.routine import AtHand
 from service.domain.policy import Policies
 from service.domain.signature import Signatures
 from service.drain import Drain
+from service.lifeline import giving_up_at
 from service.observability import outlets
 from service.router.api import create_api, operations_by_route
 from service.router.callers import Callers
@@ -96,21 +97,26 @@ class _Worker:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         async with AsyncExitStack() as stack:
-            try:
-                parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain, self._policies))
-                ahead = await stack.enter_async_context(_making_ahead(self._deployment.settings, parts, self._policies))
-                self._app = _assemble(self._deployment, self._drain, self._policies, parts, ahead)
-            except Exception as error:
-                await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
-                raise
-            await stack.enter_async_context(collecting(self._deployment.settings, self._policies, parts, self._drain))
-            if parts.crew.number == 0:
-                await stack.enter_async_context(measuring(self._deployment.settings, parts, self._drain))
-            gc.collect()
-            gc.freeze()  # what a worker is made of stays: to look through it time and again took a quarter of all work
+            with giving_up_at(self._drain):
+                try:
+                    await self._start(stack)
+                except Exception as error:
+                    await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+                    raise
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self._deployment.settings
+        parts = await stack.enter_async_context(_open_parts(self._deployment, self._drain, self._policies))
+        ahead = await stack.enter_async_context(_making_ahead(settings, parts, self._policies))
+        self._app = _assemble(self._deployment, self._drain, self._policies, parts, ahead)
+        await stack.enter_async_context(collecting(settings, self._policies, parts, self._drain))
+        if parts.crew.number == 0:
+            await stack.enter_async_context(measuring(settings, self._policies, parts, self._drain))
+        gc.collect()
+        gc.freeze()  # what a worker is made of stays: to look through it time and again took a quarter of all work
 
 
 @asynccontextmanager
@@ -132,7 +138,8 @@ async def _open_parts(deployment: Deployment, drain: Drain, policies: Policies) 
         if not settings.read_only:
             await storage.sweep_abandoned()
         everywhere = await stack.enter_async_context(open_everywhere(settings, database, storage))
-        prober, renderer = VipsProber(), VipsRenderer()
+        prober, vips = VipsProber(), VipsRenderer()
+        renderer, outlets().renderings = ObservedRenderer(vips), vips.state
         stack.push_async_callback(prober.aclose)
         stack.push_async_callback(renderer.aclose)
         await asyncio.gather(prober.warm(), *([renderer.warm()] if policies.need_pictures else []))

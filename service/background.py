@@ -11,8 +11,9 @@ from service.adapters.postgres.collection import PostgresCollection
 from service.adapters.postgres.feed import PostgresFeed
 from service.adapters.postgres.integrity import PostgresIntegrity
 from service.application.collect import Collected
+from service.application.drop_stale import DropStale
 from service.application.watch_lag import WatchLag
-from service.composition import Parts, create_collect
+from service.composition import Parts, create_collect, create_drop_stale
 from service.domain.policy import Policies
 from service.drain import Drain
 from service.observability import outlets
@@ -42,12 +43,13 @@ async def collecting(settings: Settings, policies: Policies, parts: Parts, drain
 
 
 @asynccontextmanager
-async def measuring(settings: Settings, parts: Parts, drain: Drain) -> AsyncIterator[None]:
+async def measuring(settings: Settings, policies: Policies, parts: Parts, drain: Drain) -> AsyncIterator[None]:
     """Measure what is the same for all workers; one of them does this, or sums over workers would be too high.
 
     Collecting may fail, or be forbidden: what waits for it is measured all the same.
     """
-    census = _Census(PostgresCollection(parts.database), PostgresIntegrity(parts.database))
+    stale = create_drop_stale(settings, policies, parts.database)
+    census = _Census(PostgresCollection(parts.database), PostgresIntegrity(parts.database), stale)
     watch_lag = WatchLag(PostgresFeed(parts.database))
 
     async def look() -> bool:
@@ -62,11 +64,13 @@ async def measuring(settings: Settings, parts: Parts, drain: Drain) -> AsyncIter
 class _Census:
     collection: Collection
     integrity: Integrity
+    stale: DropStale
 
     async def take(self) -> bool:
         """Put on record how much is due, and how many blobs are marked; there is no more of it to do at once."""
         backlog = await self.collection.backlog()
-        for stage, count in (("review", backlog.reviews), ("upload", backlog.uploads), ("delete", backlog.condemned)):
+        due = {"review": backlog.reviews, "upload": backlog.uploads, "delete": backlog.condemned}
+        for stage, count in (due | {"stale": await self.stale.due()}).items():
             outlets().gc_backlog.set(count, {"stage": stage})
         for health, count in (await self.integrity.marked()).items():
             outlets().integrity_failures.set(count, {"health": health.value})

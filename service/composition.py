@@ -207,12 +207,13 @@ def create_collect(
         PostgresLeftovers(database),
         store,
         PurgeDue(PostgresTrash(database)),
-        _drop_stale(settings, policies, database),
+        create_drop_stale(settings, policies, database),
         settings.quarantine,
     )
 
 
-def _drop_stale(settings: Settings, policies: Policies, database: Database) -> DropStale:
+def create_drop_stale(settings: Settings, policies: Policies, database: Database) -> DropStale:
+    """What forgets renditions that these policies do not make any more."""
     return DropStale(PostgresRenditions(database), current_definitions(policies, ENGINE), settings.quarantine)
 
 
@@ -361,7 +362,9 @@ def create_use_cases(
         await_events=AwaitEvents(shared_feed, parts.tail),
         follow_events=FollowEvents(shared_feed, parts.tail),
         take_snapshot=TakeSnapshot(feed, PostgresSnapshot(parts.database)),
-        explain_blob=ExplainBlob(PostgresReasons(parts.database), _drop_stale(settings, policies, parts.database).ends),
+        explain_blob=ExplainBlob(
+            PostgresReasons(parts.database), create_drop_stale(settings, policies, parts.database).ends
+        ),
         place_hold=PlaceHold(holds),
         lift_hold=LiftHold(holds),
         get_hold=GetHold(holds),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from service.drain import Drain
 
@@ -45,3 +47,18 @@ class Lifeline:
         else:
             signal.alarm(_ORPHAN_GRACE_S)  # The default action ends the process, whatever still runs in it.
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def giving_up_at(drain: Drain) -> Iterator[None]:
+    """In a worker that is starting: a drain that begins meanwhile ends its process, which nothing depends on yet."""
+    leaving = asyncio.create_task(_leave_at(drain))
+    try:
+        yield
+    finally:
+        leaving.cancel()
+
+
+async def _leave_at(drain: Drain) -> None:
+    await drain.wait()
+    os._exit(0)

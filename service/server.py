@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
 import resource
 import signal
 import socket
@@ -94,15 +95,24 @@ class _Server(MPServer):
             respawn_failed_workers=True,
             workers_kill_timeout=TRANSFER_GRACE_S,
         )
-        self._lifeline = lifeline
+        self._lifeline, self._main = lifeline, os.getpid()
         self._drain: timedelta = settings.drain
+
+    def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
+        """Take the signal, or leave at once: a worker has this handler until it has its own, and nothing to lose."""
+        if os.getpid() == self._main:
+            super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+        elif signal.SIGTERM in args:  # Ctrl-C reaches workers, too: they wait for the main process
+            os._exit(0)
 
     def signal_handler_reload(self, *_args: object, **_kwargs: object) -> None:
         # SIGHUP: the terminal is gone. Granian would start its workers anew.
-        self.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+        self.signal_handler_interrupt()
 
     def shutdown(self, exit_code: int = 0) -> None:
         """Announce the end, go on serving for the drain, then let Granian stop the workers."""
+        for worker in self.wrks:
+            worker.interrupt_by_parent = True  # one that is still starting leaves by itself
         self._lifeline.cut()
         if self.interrupt_signal:
             self.main_loop_interrupt.clear()

@@ -125,6 +125,14 @@ def url(*schemes: str) -> Callable[[str], str]:
     return read
 
 
+def endpoint(text: str) -> str:
+    """An absolute http or https URL of a server alone: no user, whose password would be sent nowhere and be shown."""
+    parts = urlsplit(text)
+    if "@" in text or parts.query or parts.fragment:
+        raise ValueError(text)
+    return url("http", "https")(text)
+
+
 def _check_ports(places: str) -> None:
     for place in places.rpartition("@")[2].split(","):
         _ = urlsplit(f"//{place}").port  # raises ValueError for what is no port

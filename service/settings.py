@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -94,7 +93,7 @@ _READERS: Mapping[str, _Reader] = {
     ),
     "storage": _Reader(forms.one_of("filesystem", "s3"), "filesystem or s3"),
     "s3_bucket": _TEXT,
-    "s3_endpoint_url": _HTTP_URL,
+    "s3_endpoint_url": _Reader(forms.endpoint, "an absolute http or https URL, without a user, a password or a query"),
     "s3_region": _TEXT,
     "policies": _Reader(forms.path, "the path of a TOML file"),
     "max_upload_bytes": _Reader(forms.size, "a size such as 5 GiB, 512 MiB or 1000000"),
@@ -156,16 +155,13 @@ def _field(name: str) -> str:
     raise SettingsError(message)
 
 
-def _without_user(text: str) -> str:
-    return re.sub(r"//[^/\s]*@", "//***@", text)
-
-
 def _value(name: str, text: str) -> object:
     field = _field(name)
     reader = _READERS[field]
     try:
         return reader.read(text)
     except ValueError:
-        shown = "its value is malformed" if field in _SECRET else f"{_without_user(text)[:80]!r} is not that"
+        is_shown = field not in _SECRET and "@" not in text  # before which a password may stand
+        shown = f"{text[:80]!r} is not that" if is_shown else "its value is malformed"
         message = f"{name} must be {reader.form}; {shown}."
         raise SettingsError(message) from None

@@ -7,6 +7,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from deploy.dashboards.panels import (
     BYTES_A_SECOND,
     MILLISECONDS,
+    NUMBER,
     PER_SECOND,
     SECONDS,
     SHARE,
@@ -22,6 +23,7 @@ from deploy.dashboards.promql import (
     METRICS,
     OPEN,
     OPERATIONS,
+    RENDERING,
     REQUESTS,
     SENT,
     SPANS,
@@ -43,6 +45,7 @@ def delivery() -> Dashboard:
         "Bytes going out: what is served, how fast, and what was not served and why.",
         Section("What is asked and answered", _answers()),
         Section("How fast", _times()),
+        Section("Pictures that are made", _made()),
     )
 
 
@@ -104,5 +107,36 @@ def _times() -> list[Panel]:
             "The share of questions that a validator answered (304), without a byte.",
             SHARE,
             Query(f"{or_none(OPERATIONS.rate(DOWNLOAD, _NOT_MODIFIED))} / {OPERATIONS.rate(DOWNLOAD)}", "304"),
+        ),
+    ]
+
+
+def _made() -> list[Panel]:
+    return [
+        lines(
+            "Being made, and waiting",
+            "A child for each core makes them. Waiting, hour after hour: too few cores or replicas, or presets that a "
+            "policy should call eager.",
+            NUMBER,
+            Query(f"sum by (state) (media_rendering_tasks{{{METRICS}}})", "{{state}}"),
+        ),
+        lines(
+            "Pictures made",
+            "`rendition` for whoever asks first, `normalise` before an attach, `placeholder` with an upload.",
+            PER_SECOND,
+            Query(RENDERING.rate(by="kind"), "{{kind}}"),
+        ),
+        lines(
+            "Time to make one",
+            "95 %, the wait for its turn included.",
+            SECONDS,
+            Query(RENDERING.quantile(0.95, by="kind"), "{{kind}}"),
+        ),
+        lines(
+            "How they ended",
+            "`error`: too many waited, and the caller was told 503. `rejected`: the picture's own fault, or it took "
+            "more than it may.",
+            PER_SECOND,
+            Query(RENDERING.rate(by="kind, outcome"), "{{kind}} {{outcome}}"),
         ),
     ]

@@ -37,7 +37,7 @@ def _collection() -> list[Panel]:
         lines(
             "Due and still there",
             "What the collector has to do. It comes in waves and must come back to almost nothing: days of growth "
-            "fill the store.",
+            "fill the store. `stale` renditions come with a preset that was changed.",
             NUMBER,
             Query(highest("media_gc_backlog", "stage"), "{{stage}}"),
         ),

@@ -56,6 +56,12 @@ class Elsewhere:
         self._opening = asyncio.Lock()
         self._known: _Known | None = None
         self._until = 0.0
+        self._is_sure = False
+
+    async def require_own(self) -> None:
+        """Raise `StorageUnavailable` where the own store was last seen not to be the database's, and still is not."""
+        if not self._is_sure:
+            await self._look(surely=True)
 
     async def all(self, *, surely: bool = True) -> Sequence[Storage]:
         """The other stores: none where nothing is being moved, `surely` as of now.
@@ -84,7 +90,9 @@ class Elsewhere:
     async def _look(self, *, surely: bool) -> _Known | None:
         if self._until > monotonic() and (self._known is not None or not surely):
             return self._known
+        self._is_sure = False
         stores = await self._standing.current()
+        self._is_sure = True
         self._known = None if stores.move is None else _Known(stores.move, stores.sentinel)
         self._until = monotonic() + REMEMBER_SECONDS
         return self._known
@@ -120,7 +128,8 @@ class MovingStorage:
         return self._own.backend
 
     async def stage(self) -> StagedObject:
-        """Open a place for bytes."""
+        """Open a place for bytes, unless they would be put where nobody will find them."""
+        await self._elsewhere.require_own()
         return await self._own.stage()
 
     async def open(self, key: str, offset: int = 0, length: int | None = None) -> ByteStream:

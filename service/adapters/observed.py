@@ -6,12 +6,17 @@ its stream is closed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 
 from service.domain.blob import MediaInfo
-from service.observability import Observation, observe, timed, timed_stream
+from service.domain.placeholder import Placeholder
+from service.domain.rendition import Format, Normalisation, Preset
+from service.observability import Observation, classify, observe, outlets, timed, timed_stream
 from service.ports.prober import Prober
+from service.ports.renderer import Rendered, Renderer
 from service.ports.storage import ByteStream, StagedObject, Storage, StoredObject
 
 
@@ -162,3 +167,51 @@ class ObservedProber:
     async def aclose(self) -> None:
         """Stop it."""
         await self._prober.aclose()
+
+
+class ObservedRenderer:
+    """Answers as `renderer` does; what each call takes is measured by its kind, the wait for its turn included."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+
+    @property
+    def engine(self) -> str:
+        """What decides over the bytes that come out."""
+        return self._renderer.engine
+
+    async def render(self, path: Path, media_type: str, preset: Preset, chosen: Format) -> Rendered:
+        """Make the preset."""
+        with _measured("rendition"):
+            return await self._renderer.render(path, media_type, preset, chosen)
+
+    async def normalise(self, path: Path, media_type: str, wanted: Normalisation) -> Rendered | None:
+        """Make the picture comply."""
+        with _measured("normalise"):
+            return await self._renderer.normalise(path, media_type, wanted)
+
+    async def placeholder(self, path: Path, media_type: str) -> Placeholder:
+        """Make its placeholder."""
+        with _measured("placeholder"):
+            return await self._renderer.placeholder(path, media_type)
+
+    async def warm(self) -> None:
+        """Start what the first call needs."""
+        await self._renderer.warm()
+
+    async def aclose(self) -> None:
+        """Stop it."""
+        await self._renderer.aclose()
+
+
+@contextmanager
+def _measured(kind: str) -> Iterator[None]:
+    started, labels = perf_counter(), {"kind": kind, "outcome": "success"}
+    try:
+        yield
+    except BaseException as error:
+        outcome, error_type = classify(error)
+        labels |= {"outcome": outcome, "error_type": error_type}
+        raise
+    finally:
+        outlets().rendering.record(perf_counter() - started, labels)

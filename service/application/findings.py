@@ -29,6 +29,8 @@ class Kind(StrEnum):
 
 
 HARMLESS = frozenset({Kind.HEALED, Kind.YOUNG, Kind.SPARE})
+_NO_LOSS = HARMLESS | {Kind.ADOPTED}
+"""With what is there and may be taken back: still to be done in a dry run, and nothing wrong with any bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Report:
         done = settled or kind in HARMLESS
         self.counts[kind] += 1
         self.sizes[kind] += size
-        self.unsettled += not done
+        self.unsettled += not (settled or kind in _NO_LOSS)
         if len(self.told) < MOST_TOLD:
             self.told.append(Finding(kind, key, size, done))
 

@@ -20,6 +20,7 @@ from service.domain.health import Health
 from service.domain.holding_decision import HoldingState, decide_renewal
 from service.domain.policy import Policy, normalisation_for, refusal_of
 from service.domain.rendition import Normalisation
+from service.observability import observed
 from service.ports.descriptors import Descriptors, ServableBytes
 from service.ports.idempotency import Claim, Replay
 from service.ports.normalisations import Normalisations
@@ -89,11 +90,17 @@ class Normalise:
         definition = wanted.definition(self.renderer.engine)
         result = await self._recalled(command, definition)
         if result is None:
-            async with at_hand(self.upload.storage, await self._content(workspace, blob.sha256)) as path:
-                rendered = await self.renderer.normalise(path, blob.media.media_type, wanted)
-            result = blob.sha256 if rendered is None else await self.keep(command, rendered)
+            result = await self._make(command, blob, wanted)
             await self.memory.remember(workspace, blob.sha256, definition, result)
         return replace(command, sha256=result, sent=blob.sha256)
+
+    @observed("rendition.normalise", layer="usecase")
+    async def _make(self, command: Attach, blob: Blob, wanted: Normalisation) -> Sha256:
+        """The name of what complies: of other bytes, which the workspace holds then, or of these as they are."""
+        content = await self._content(command.entity.workspace, blob.sha256)
+        async with at_hand(self.upload.storage, content) as path:
+            rendered = await self.renderer.normalise(path, blob.media.media_type, wanted)
+        return blob.sha256 if rendered is None else await self.keep(command, rendered)
 
     def wanted(self, command: Attach, media: MediaInfo) -> Normalisation | None:
         """What the bytes of a command are made to comply with; None where they are shown as they were sent."""

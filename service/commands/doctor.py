@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 PARTS = ("settings", "data-dir", "port", "policies", "database", "store", "sentinel", "media", "telemetry")
+_OF_STORE = ("STORAGE", "S3_", "DATA_DIR")
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red", "unknown": "dim"}
 
 
@@ -78,6 +79,8 @@ def _look_at(parts: Sequence[str]) -> list[Finding]:
     from service.settings import survey_settings
 
     survey = survey_settings(os.environ)
+    if survey.mistakes:  # in whose place defaults are looked at: whatever was asked for, it is not this deployment
+        parts = ("settings", *parts)
     # The embedded server is started, if it must be, from the thread that it does not outlive.
     with _database(survey) as (dsn, found):
         return asyncio.run(_found_by(parts, _looks(survey, dsn, found)))
@@ -99,11 +102,19 @@ def _looks(survey: Survey, dsn: str | None, found: Sequence[Finding]) -> dict[st
     from service.commands.checkup.findings import unknown
 
     settings = survey.settings
+    is_unsure_of_store = any(name.removeprefix("REFKEEP_").startswith(_OF_STORE) for name in survey.mistakes)
 
     async def of_database() -> Sequence[Finding]:
         return found if dsn is None else await database.look_at_database(settings, dsn)
 
+    async def of_store() -> Sequence[Finding]:
+        if is_unsure_of_store:
+            return [unknown("store", "Where it is, is malformed.")]
+        return await store.look_at_store(settings)
+
     async def of_sentinel() -> Sequence[Finding]:
+        if is_unsure_of_store:
+            return [unknown("sentinel", "Where the store is, is malformed.")]
         if dsn is None:
             return [unknown("sentinel", "The database could not be asked.")]
         return await store.look_at_sentinel(settings, dsn)
@@ -114,7 +125,7 @@ def _looks(survey: Survey, dsn: str | None, found: Sequence[Finding]) -> dict[st
         "port": (8, _of(machine.look_at_port, settings)),
         "policies": (10, _of(machine.look_at_policies, settings)),
         "database": (20, of_database),
-        "store": (30, lambda: store.look_at_store(settings)),
+        "store": (30, of_store),
         "sentinel": (20, of_sentinel),
         "media": (45, machine.look_at_media),
         "telemetry": (10, _of(collector.look_at_collector)),

@@ -29,6 +29,11 @@ class _DeferredRecords:
 
 def defer_logs() -> None:
     """Have them set up by the first line: setting up takes longer than most commands do."""
+    import os
+
+    from service.telemetry.variables import leave_out_foreign
+
+    leave_out_foreign(os.environ)  # before the first import of OpenTelemetry
     from opentelemetry import metrics, trace
 
     from service.observability import connect

@@ -95,13 +95,13 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        sentence = _sentence_of(error)
+        sentence = sentence_of(error)
         if sentence is None:
             raise
         raise click.ClickException("\n".join(visible(line) for line in sentence.split("\n"))) from error
 
 
-def _sentence_of(error: Exception) -> str | None:
+def sentence_of(error: Exception) -> str | None:
     """What to say of a fault, None of what is none. What was never imported was never raised."""
     for module, name in _WITH_SENTENCES.items():
         if module in sys.modules and isinstance(error, getattr(sys.modules[module], name)):

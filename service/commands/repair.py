@@ -49,7 +49,7 @@ _MEANING = {
     cls=Command,
     examples=("refkeep fsck --dry-run", "refkeep fsck --min-age 1d --json", "refkeep fsck --adopt --workspace acme"),
     statuses={
-        Exit.DONE: "all is well now",
+        Exit.DONE: "all is well now; with --adopt --dry-run: nothing that the database shows is lost",
         Exit.REFUSED: "nothing was removed: it would be more than --max-delete-percent",
         Exit.NOT_WELL: "something is wrong still: see the report",
     },

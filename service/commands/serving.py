@@ -20,13 +20,14 @@ from service.commands.output import (
     refuse_read_only,
     settings_of_environment,
 )
+from service.commands.stopping import Serving
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
 
 @click.command(
-    cls=Command,
+    cls=Serving,
     examples=("refkeep serve", "REFKEEP_PORT=9000 REFKEEP_WORKERS=4 refkeep serve --migrate"),
     statuses={Exit.DONE: "stopped in order, by SIGTERM or Ctrl-C"},
 )
@@ -42,7 +43,7 @@ def serve(migrate_first: bool) -> None:
 
 
 @click.command(
-    cls=Command,
+    cls=Serving,
     examples=("refkeep dev", "REFKEEP_PORT=9000 REFKEEP_DATA_DIR=/tmp/media refkeep dev"),
     statuses={Exit.DONE: "stopped in order, by SIGTERM or Ctrl-C"},
     writes=True,
@@ -80,6 +81,13 @@ def migrate(as_json: bool) -> None:
 
 
 def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
+    from service.commands.starting import told_in_lines
+
+    with told_in_lines(settings.log_format):
+        _start(settings, migrate_first=migrate_first, with_demo=with_demo)
+
+
+def _start(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
     import msgspec
 
     from service.adapters.postgres.kept import kept_postgres
@@ -107,7 +115,9 @@ def _serve(settings: Settings, *, migrate_first: bool, with_demo: bool) -> None:
 
 
 def _tell(sentence: str) -> None:
-    click.echo(sentence, err=True)
+    import structlog
+
+    structlog.get_logger("refkeep").warning("embedded_postgres", says=sentence)
 
 
 def _stop() -> None:

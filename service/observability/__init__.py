@@ -6,7 +6,7 @@ is imported; `connect` says where spans, points and lines go.
 
 from service.observability.identity import correlation_id, request_id, trace_id
 from service.observability.outcome import Fact, Layer, Outcome, classify, outcome_of_status
-from service.observability.outlets import LineLog, Outlets, PoolState, connect, outlets
+from service.observability.outlets import LineLog, Outlets, PoolState, RenderingState, connect, outlets
 from service.observability.parts import timed, timed_stream
 from service.observability.record import DOWNLOAD, UPLOAD, Observation, current, observe, observed
 from service.observability.redaction import redact
@@ -23,6 +23,7 @@ __all__ = [
     "Outcome",
     "Outlets",
     "PoolState",
+    "RenderingState",
     "RequestObservation",
     "RoutineRequest",
     "classify",

@@ -24,6 +24,14 @@ class PoolState:
     most: int
 
 
+@dataclass(frozen=True, slots=True)
+class RenderingState:
+    """Pictures that are being made, and those that wait for their turn."""
+
+    running: int
+    waiting: int
+
+
 class LineLog(Protocol):
     """The part of a structlog logger that records use."""
 
@@ -88,9 +96,16 @@ class Outlets:
         self.database = self._durations("db.client.operation.duration", "One repository call.")
         self.pool_wait = self._durations("db.client.connection.wait_time", "Until the pool gave a connection.")
         self.loop_lag = self._durations("asyncio.eventloop.lag", "How late the event loop came to a timer.")
+        self.rendering = self._durations(
+            "media.rendering.duration", "One picture made, the wait for its turn included."
+        )
+        self.renderings: Callable[[], RenderingState] | None = None
         self.pool: Callable[[], PoolState] | None = None
         self.downloaded_bytes = 0
         self._watch_pool(meter)
+        meter.create_observable_up_down_counter(
+            "media.rendering.tasks", [self._tasks], "{task}", "Pictures that are being made, or wait for their turn."
+        )
         meter.create_observable_counter("media.download.bytes", [self._downloaded], "By", "Bytes of blobs sent.")
         self.uploads = meter.create_up_down_counter("media.upload.in_flight", "{upload}", "Uploads under way.")
         self.gc_backlog = meter.create_gauge(
@@ -123,6 +138,13 @@ class Outlets:
         state = self.pool()
         counts = {"used": state.used, "idle": state.idle}
         return [metrics.Observation(count, {"db.client.connection.state": name}) for name, count in counts.items()]
+
+    def _tasks(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
+        if self.renderings is None:
+            return []
+        state = self.renderings()
+        counts = {"running": state.running, "waiting": state.waiting}
+        return [metrics.Observation(count, {"state": name}) for name, count in counts.items()]
 
     def _most_connections(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
         return [] if self.pool is None else [metrics.Observation(self.pool().most)]

@@ -24,11 +24,19 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """`epoch` is raised by every step of a move, 0 where there never was one; `sentinel` is what a store must show."""
+    """`epoch` is raised by every step of a move, 0 where there never was one; `sentinel` is what a store must show.
+
+    `placed`: some store has shown it.
+    """
 
     epoch: int
     sentinel: str
     move: Move | None = None
+    placed: bool = False
+
+    def shows_seal(self, note: bytes | None) -> bool:
+        """Whether a store with this note is the source of the move under way, about to be closed."""
+        return self.move is not None and note == self.move.seal.encode()
 
 
 class MoveLedger(Protocol):

@@ -27,6 +27,7 @@ from service.observability import connect
 from service.telemetry.exposition import WORKER, Family, families_of, merged, rendered
 from service.telemetry.logs import LogFormat, configure_logs
 from service.telemetry.tallies import PushingReader, ScrapedReader, Tallies, are_wanted, is_disabled
+from service.telemetry.variables import leave_out_unusable
 
 _UNUSED_METRICS: Final = (
     "http.server.request.body.size",
@@ -86,6 +87,8 @@ def start_telemetry(
     over OTLP (http/protobuf) only when an endpoint is set. Exporters work in threads of their own with bounded queues.
     """
     log = configure_logs(log_format, log_level)
+    for each in leave_out_unusable(os.environ):
+        structlog.get_logger("refkeep").warning("otel_variable_left_out", variable=each.variable, says=str(each))
     resource = _resource(worker or str(os.getpid()), service_version)
     is_traced = _is_exported("TRACES")
     # What nobody will see is not recorded: a tenth of a millisecond of each request. Trace ids go on all the same.

@@ -347,7 +347,6 @@ def test_a_database_that_was_restored_is_named(dsn: str, tmp_path: Path) -> None
         ("s3:PutObject is refused", "Allow s3:PutObject", READER),
         ("no bucket of that name", "REFKEEP_S3_BUCKET", {"S3_BUCKET": "nothing-here"}),
         ("Nobody listens at the endpoint", "REFKEEP_S3_ENDPOINT_URL", {"S3_ENDPOINT_URL": "http://127.0.0.1:1"}),
-        ("cannot be asked as", "without a user", {"S3_ENDPOINT_URL": "http://user:swordfish@127.0.0.1:1"}),
         ("no name of a bucket", "its name alone", {"S3_BUCKET": "s3://media"}),
         ("no name of a region", "REFKEEP_S3_REGION", {"S3_REGION": "eu central;1"}),
         ("names a profile that no file has", "AWS_PROFILE", {"AWS_PROFILE": "nothing-here"}),
@@ -361,10 +360,30 @@ def test_a_bucket_that_cannot_be_used_is_named(
     named("store", says, do, "store", DATA_DIR=tmp_path, **{**bucket, **home, **changes})
 
 
+def test_an_endpoint_with_a_password_is_named_unshown_and_nobody_else_is_asked_in_its_place(tmp_path: Path) -> None:
+    where = {"STORAGE": "s3", "S3_BUCKET": "media", "S3_ENDPOINT_URL": "http://user:hunter2/x@127.0.0.1:1"}
+    done, found = examined("store", DATA_DIR=tmp_path, **where)
+    assert (done.status, found["store"][0][:2]) == (1, ("unknown", "Where it is, is malformed."))
+    assert ["without a user" in says for verdict, says, _ in found["settings"] if verdict == "fault"] == [True]
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_an_address_of_a_database_that_is_none_is_a_fault_whatever_is_looked_at() -> None:
+    done, found = examined("database", DATABASE_URL="postgresql://refkeep:hunter2/x@db/x")
+    assert (done.status, found["database"][0][0], found["settings"][0][0]) == (1, "unknown", "fault")
+    assert "hunter2" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "collector:4318"])
 def test_an_endpoint_of_a_collector_that_is_none_is_a_warning(url: str) -> None:
     where = {"OTEL_EXPORTER_OTLP_ENDPOINT": url}
     named("telemetry", "No collector takes traces", "correct OTEL", "telemetry", verdict="warning", **where)
+
+
+def test_a_variable_of_opentelemetry_that_cannot_be_used_is_a_warning() -> None:
+    wrong = {"OTEL_BSP_MAX_QUEUE_SIZE": "0"}
+    says = "OTEL_BSP_MAX_QUEUE_SIZE must be a whole number"
+    named("telemetry", says, "Set OTEL_BSP_MAX_QUEUE_SIZE right", "telemetry", verdict="warning", **wrong)
 
 
 def test_a_propagator_that_is_not_installed_is_a_warning() -> None:

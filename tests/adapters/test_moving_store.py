@@ -171,7 +171,7 @@ async def test_a_dry_run_counts_and_changes_nothing(move: Move) -> None:
     assert (seen.objects, seen.copied.count, seen.there) == (6, 6, 0)
     assert seen.copied.bytes == sum([len(await get(move.old, await key_of(move, each))) for each in hashes])
     assert (await keys(move.new), await move.new.read_note(NOTE)) == ([], None)
-    assert await move.ledger().stores() == before == Stores(0, before.sentinel)
+    assert await move.ledger().stores() == before == Stores(0, before.sentinel, placed=True)
     await move.seen()
     seen = await move.seen(Wish(dry_run=True))
     assert (seen.objects, seen.copied.count, seen.there) == (6, 0, 6)
@@ -715,7 +715,7 @@ async def test_two_runs_do_not_meet(database_url: str) -> None:
 
 async def test_a_fault_of_the_database_is_none_of_a_missing_object(move: Move) -> None:
     await filled(move, 1)
-    replica = move.replica(NEW)
+    replica = move.replica(OLD)
     with pytest.raises(ObjectMissing):
         await replica.storage.open(key_for(new_hash()))
 

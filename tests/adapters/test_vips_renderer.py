@@ -13,13 +13,17 @@ import anyio
 import psutil
 import pytest
 
+from service.adapters.observed import ObservedRenderer
 from service.adapters.vips.lane import Bounds
 from service.adapters.vips.renderer import VipsRenderer, rendering_bounds
 from service.domain.errors import RenderBusy, RenderFailed, StorageUnavailable, UnreadableMedia
 from service.domain.rendition import Format, Normalisation, Preset
+from service.observability import RenderingState
+from service.ports.renderer import Renderer
 from tests import samples
 from tests.parts import pictures
 from tests.parts.pictures import saved
+from tests.telemetry_recorder import recording
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +53,7 @@ def children() -> set[psutil.Process]:
     return {child for child in psutil.Process().children() if "service.adapters.vips.child" in child.cmdline()}
 
 
-async def render(renderer: VipsRenderer, path: Path, name: str) -> bytes:
+async def render(renderer: Renderer, path: Path, name: str) -> bytes:
     return (await renderer.render(path, "image/png", replace(FINE, name=name), Format.WEBP)).content
 
 
@@ -89,7 +93,8 @@ async def test_what_a_child_says_is_not_believed(hostile: VipsRenderer, path: Pa
 
 async def test_a_full_queue_says_so_at_once_and_who_waits_is_served(path: Path) -> None:
     bounds = replace(QUICK, children=1, waiting=2, wall_seconds=1)
-    async with contextlib.aclosing(VipsRenderer(bounds, HOSTILE)) as renderer:
+    async with contextlib.aclosing(VipsRenderer(bounds, HOSTILE)) as beneath:
+        renderer = ObservedRenderer(beneath)
         served: list[bytes] = []
         described: list[bool] = []
 
@@ -105,20 +110,32 @@ async def test_a_full_queue_says_so_at_once_and_who_waits_is_served(path: Path) 
                 await renderer.placeholder(path, "image/png")
             described.append(True)
 
-        with anyio.fail_after(20):
+        with recording() as recorder, anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(wait)
                 await anyio.wait_all_tasks_blocked()
                 for _ in range(2):
                     tasks.start_soon(ask)
-                while renderer._pictures._limiter.statistics().tasks_waiting < 2:
+                while beneath.state() != RenderingState(running=1, waiting=2):
                     await anyio.wait_all_tasks_blocked()
                 with pytest.raises(RenderBusy) as busy:
                     await render(renderer, path, "fine")
                 assert busy.value.code == "unavailable"
                 tasks.start_soon(describe)
+            measured = {
+                (labels["kind"], labels["outcome"], labels.get("error_type")): point.count
+                for point in recorder.points("media.rendering.duration")
+                for labels in [point.attributes]
+            }
         assert len(served) == 2
         assert described == [True]
+        assert beneath.state() == RenderingState(running=0, waiting=0)
+        assert measured == {
+            ("rendition", "success", None): 2,
+            ("rendition", "error", "unavailable"): 1,
+            ("rendition", "rejected", "unreadable_media"): 1,
+            ("placeholder", "rejected", "unreadable_media"): 1,
+        }
 
 
 async def test_a_cancelled_rendering_ends_its_child_at_once(path: Path) -> None:

@@ -100,7 +100,11 @@ async def test_all_that_is_put_is_put_into_the_own_store(two: Two, own: str) -> 
     two.ledger.says = UNDER_WAY
     key = await put(two.seen_from(own), b"bytes")
     assert (await keys(two.old), await keys(two.new)) == (([key], []) if own == OLD else ([], [key]))
-    assert two.ledger.asked == 0, "what is there is nobody's question"
+    assert two.ledger.asked == 1, "whose the store is, before the first"
+    again = two.seen_from(own)
+    await put(again, b"others")
+    await put(again, b"bytes once more")
+    assert two.ledger.asked == 2
 
 
 async def test_without_a_move_nothing_is_elsewhere_and_a_move_is_seen_at_once(two: Two) -> None:

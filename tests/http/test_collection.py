@@ -39,7 +39,7 @@ def test_the_service_removes_what_nothing_needs_and_measures_what_is_left(yard: 
             acme.upload(fresh_text())
         eventually(lambda: len(stored(service)) == 1)
         assert sha256_of(kept) in stored(service).pop()
-        eventually(lambda: 'media_gc_backlog{stage="delete"' in httpx.get(f"{service.url}/metrics").text)
+        eventually(lambda: 'media_gc_backlog{stage="stale"' in httpx.get(f"{service.url}/metrics").text)
         told = httpx.get(f"{service.url}/metrics").text
         for step in ("condemned", "deleted"):
             assert f'media_gc_collected_total{{step="{step}",worker="0"}} 5.0\n' in told

@@ -58,7 +58,7 @@ def test_a_database_that_ends_again_and_again_ends_the_service_with_a_sentence(y
         assert service.process.wait(20) == 1
         said = service.log.read_text()
         assert (
-            f"Error: PostgreSQL ended {MOST_STARTS + 1} times within a minute; {tmp_path / 'postgres.log'} says:"
-            in said
+            f'"ended_by_fault","says":"PostgreSQL ended {MOST_STARTS + 1} times within a minute; '
+            f"{tmp_path / 'postgres.log'} says:" in said
         )
         assert "Traceback" not in said

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +14,15 @@ from service.adapters.filesystem.storage import FilesystemStorage
 from service.adapters.postgres.migration import migrate
 from service.commands.moving import migrate_store
 from service.domain.blob import Sha256
+from tests.parts.caller import sha256_of
 from tests.parts.collecting import opened_yard
 from tests.parts.ledgers import opened_database, postgres_ledger
 from tests.parts.moving_house import House, opened_house
 from tests.parts.seaweed import Seaweed
-from tests.parts.service import Refkeep, Yard, command_here
+from tests.parts.service import Refkeep, Yard, command_here, fetch
 
 BLOBS = 30
+LATE = b"sent to a replica with the new store"
 
 
 @pytest.mark.parametrize(
@@ -83,3 +88,30 @@ def test_from_folder_to_folder_and_back_in_words_for_people(yard: Yard, seaweed:
         assert (there.status, whole in str([*(tmp_path / "new").rglob("*")])) == (4, True)
         done = house.here("--finish", "--leave-damaged")
         assert (done.status, done.stderr.startswith("Done.")) == (0, True)
+
+
+def test_a_new_store_that_is_lost_for_good_is_left_by_way_of_an_empty_one(
+    yard: Yard, seaweed: Seaweed, tmp_path: Path
+) -> None:
+    with opened_house(yard, seaweed, tmp_path / "data", "moves-lost") as house:
+        hashes = asyncio.run(_three_blobs(house))
+        old, new = tmp_path / "data/blobs", tmp_path / "new/blobs"
+        assert house.here("--to", f"file://{new}").status == 0
+        [workspace] = asyncio.run(fetch(house.url, "SELECT slug FROM workspaces"))
+        replace(house, data_dir=tmp_path / "new").fill(workspace["slug"], [LATE])
+        shutil.rmtree(new)
+
+        turned = house.here("--to", f"file://{old}")
+        assert (turned.status, "it shows no sentinel" in turned.stderr) == (1, True)
+        again = house.here("--to", f"file://{new}")
+        assert (again.status, f"missing\t{sha256_of(LATE)[:2]}/" in again.stdout) == (0, True)
+        assert house.here("--to", f"file://{old}").status == 0
+        done = house.here("--finish")
+        assert (done.status, done.stderr.startswith(f"Done. file://{new} is not used any more")) == (0, True)
+
+        late = house.command("doctor", "--only", "sentinel", DATA_DIR=tmp_path / "new")
+        assert f"REFKEEP_STORAGE=filesystem REFKEEP_DATA_DIR={tmp_path}/data" in late.stdout
+        checked = house.command("fsck", "--json")
+        assert (checked.status, json.loads(checked.stdout)["counts"]["missing"]["count"]) == (4, 1)
+        assert {path.name.split(".")[0] for path in (old / "objects").rglob("*.*")} == {*hashes}
+        assert house.here("--to", f"file://{tmp_path / 'third/blobs'}", "--dry-run").status in {0, 4}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from service.commands import keys as key_commands
 from service.commands.policies import policies
 from service.commands.serving import migrate
 from service.domain.credentials import new_credentials
+from tests.parts.blobs import files_under
 from tests.parts.caller import Caller, problem, sha256_of
 from tests.parts.fresh import fresh_jpeg, fresh_text
 from tests.parts.postgres import PostgresServer
@@ -117,6 +119,31 @@ def test_a_store_that_is_gone_shows_and_comes_back(fragile: Refkeep) -> None:
     (fragile.data_dir / "unmounted").rename(folder)
     assert readiness(fragile)[0] == 200
     assert caller.http.get(f"/blobs/{name}").content == content
+
+
+def test_empty_folders_in_the_place_of_a_store_are_not_taken_for_it(fragile: Refkeep) -> None:
+    caller, content = fragile.caller("read", "write"), fresh_text()
+    name = caller.upload(content)
+    folder, where = fragile.data_dir / "blobs", {"DATABASE_URL": fragile.database_url, "DATA_DIR": fragile.data_dir}
+    eventually((folder / "objects/sentinel").exists)
+    folder.rename(fragile.data_dir / "unmounted")
+    for each in ("objects", "staging"):
+        (folder / each).mkdir(parents=True)
+
+    problem(caller.http.get(f"/blobs/{name}"), 503, "storage-unavailable")
+    problem(caller.http.post("/blobs", content=fresh_text()), 503, "storage-unavailable")
+    status, parts = readiness(fragile)
+    assert (status, parts["database"]) == (503, "ok")
+    assert parts["storage"].startswith("The mounted folder or bucket is not the one of this database")
+    told = refkeep_here("doctor", "--only", "sentinel", **where)
+    assert (told.status, "it has no sentinel" in told.stdout) == (1, True)
+    assert files_under(folder) == set(), "nothing was put there"
+
+    shutil.rmtree(folder)
+    (fragile.data_dir / "unmounted").rename(folder)
+    assert readiness(fragile)[0] == 200
+    assert caller.http.get(f"/blobs/{name}").content == content
+    caller.upload(fresh_text())
 
 
 def test_a_missing_object_is_a_fault_and_never_an_absence(fragile: Refkeep) -> None:
@@ -375,3 +402,25 @@ def test_every_answer_can_be_found_in_the_log(service: Refkeep, acme: Caller) ->
     logged = {line["correlation_id"]: line["outcome"] for line in lines}
     for request_id, status in answers_by_id.items():
         assert logged[request_id] == ("success" if status == 200 else "not_found"), status
+
+
+def test_a_service_with_a_newer_schema_says_so_and_stays(yard: Yard, migrated: str) -> None:
+    with yard.postgres.database(migrated) as url:
+        newer = "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, '9999_later.sql', '')"
+        asyncio.run(fetch(url, newer))
+        with yard.launched("serve", DATABASE_URL=url) as service:
+            eventually(lambda: answers(service))
+            status, parts = readiness(service)
+            assert (status, parts["storage"]) == (503, "ok")
+            assert parts["database"] == (
+                "The schema has 9999_later.sql, which this release does not know: run a newer release."
+            )
+            assert "Unexpected exit" not in service.log.read_text()
+
+
+def test_a_database_that_takes_no_writes_is_not_migrated_and_says_why(postgres: PostgresServer, tmp_path: Path) -> None:
+    with postgres.database() as url:
+        name = urlsplit(url).path.removeprefix("/")
+        asyncio.run(fetch(url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+        told = command_here(migrate, DATABASE_URL=url, DATA_DIR=tmp_path).complaint()
+    assert "The database takes no writes: it is a standby, or set to be read alone." in told

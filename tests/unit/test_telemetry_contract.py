@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from service.domain import errors
-from service.observability import Layer, Outcome, PoolState, classify
+from service.observability import Layer, Outcome, PoolState, RenderingState, classify
 from service.observability.record import EVENTS, UPLOAD_PHASES
 from service.router.api import operations_by_route
 from service.telemetry.exposition import WORKER
@@ -149,7 +149,8 @@ def test_units_are_the_contracts() -> None:
 
         out = outlets()
         durations = (out.requests, out.operations, out.upload_phases, out.storage, out.database, out.pool_wait)
-        for instrument in (*durations, out.loop_lag):
+        out.renderings = lambda: RenderingState(running=2, waiting=1)
+        for instrument in (*durations, out.loop_lag, out.rendering):
             instrument.record(1)
         out.pool = lambda: PoolState(used=3, idle=2, most=10)
         for counter in (out.uploads, out.pool_timeouts, out.collected):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.application.watch_lag import WORTH_A_WORD
-from service.observability import PoolState, connect, outlets
+from service.observability import PoolState, RenderingState, connect, outlets
 from service.telemetry.sdk import start_telemetry
 from tests.logging_state import logging_restored
 from tests.unit.test_telemetry_contract import CONTRACT, ROOT
@@ -45,6 +45,8 @@ def scraped() -> Iterator[str]:
         for histogram in (out.requests, out.operations, out.upload_phases, out.storage, out.database, out.pool_wait):
             histogram.record(1)
         out.loop_lag.record(1)
+        out.rendering.record(1)
+        out.renderings = lambda: RenderingState(1, 1)
         for counter in (out.uploads, out.pool_timeouts, out.collected):
             counter.add(1)
         for gauge in (out.gc_backlog, out.integrity_failures, out.events_lag):

@@ -48,6 +48,7 @@ from tests.parts.ledgers import (
     release_ref,
 )
 from tests.parts.rendering import WordRenderer
+from tests.telemetry_recorder import recording
 
 pytestmark = pytest.mark.anyio
 
@@ -462,3 +463,11 @@ async def test_a_request_that_is_carried_out_elsewhere_meanwhile_is_answered_as_
     assert isinstance(first, RefOutcome)
     assert late == Replay(claim.render(first))
     assert await house.is_sound()
+
+
+async def test_making_a_picture_comply_is_a_span_of_its_own_and_remembering_it_is_none(house: House) -> None:
+    await sent(house, PHOTO)
+    for spans in (1, 0):
+        with recording() as recorder:
+            await house.attach(asked(house, PHOTO))
+        assert [name for name in recorder.spans if "rendition" in name] == ["media.rendition.normalise"] * spans

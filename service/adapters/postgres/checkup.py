@@ -11,6 +11,7 @@ import asyncpg
 
 from service.adapters.postgres.database import SESSION, Connection, Database
 from service.adapters.postgres.migration import SchemaError, pending_migrations
+from service.adapters.postgres.tls import tls_fault
 
 OLDEST = 150_000
 """The oldest `server_version_num` that statements are written for."""
@@ -130,7 +131,12 @@ def reason_of(error: BaseException) -> tuple[str, str]:
 _Kinds = type[BaseException] | tuple[type[BaseException], ...]
 _REASONS: tuple[tuple[_Kinds, str, str], ...] = (
     (asyncpg.InvalidCatalogNameError, "no-database", "There is no database of that name."),
-    (asyncpg.InvalidAuthorizationSpecificationError, "password", "User or password are refused."),
+    (asyncpg.InvalidPasswordError, "password", "User or password are refused."),
+    (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        "rules",
+        "The server's rules let this user in from nowhere here, or not without TLS, or not with it.",
+    ),
     (asyncpg.TooManyConnectionsError, "full", "The database takes no more connections."),
     (asyncpg.CannotConnectNowError, "starting", "The database is starting, stopping or recovering."),
     (asyncpg.ObjectNotInPrerequisiteStateError, "closed", "This database takes no connections."),
@@ -149,7 +155,8 @@ async def _connected(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
             dsn, timeout=_CONNECT_SECONDS, command_timeout=_ANSWER_SECONDS, server_settings=_SESSION
         )
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Unreachable(*reason_of(error)) from error
+        fault = tls_fault(error, dsn)
+        raise Unreachable(*(reason_of(error) if fault is None else ("tls", fault))) from error
 
 
 async def _schema(connection: Any) -> tuple[tuple[str, ...], str | None]:

@@ -60,9 +60,14 @@ class Database:
     """A pool on one Postgres. Open it once per process, after any fork."""
 
     def __init__(
-        self, pool: Pool, prepare: Prepare, open_pool: OpenPool | None = None, patience: float = PATIENCE
+        self,
+        pool: Pool,
+        prepare: Prepare,
+        open_pool: OpenPool | None = None,
+        patience: float = PATIENCE,
+        dsn: str | None = None,
     ) -> None:
-        self._pool, self._open_pool, self._patience = pool, open_pool, patience
+        self._pool, self._open_pool, self._patience, self._dsn = pool, open_pool, patience, dsn
         self._workspace_ids: dict[str, int] = {}
         self._prepare, self._is_prepared = prepare, False
         self._is_silent = False
@@ -88,8 +93,8 @@ class Database:
                 connection_class=_PooledConnection,
             )
 
-        async with translated():
-            return cls(await open_pool(), prepare, open_pool, patience)
+        async with translated(connect.get("dsn")):
+            return cls(await open_pool(), prepare, open_pool, patience, connect.get("dsn"))
 
     async def fall_silent(self) -> None:
         """Break off whatever waits for the database, and let nothing begin to wait until it is heard again.
@@ -118,7 +123,7 @@ class Database:
         """A connection of the pool; raises `Unavailable` when none is free in time, at once while nobody answers."""
         if self._is_silent:
             raise Unavailable("The database does not answer.")
-        async with translated(), self._acquired() as connection:
+        async with translated(self._dsn), self._acquired() as connection:
             if not self._is_prepared:
                 await self._prepare(connection)
                 self._is_prepared = True

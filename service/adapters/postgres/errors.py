@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from service.adapters.postgres.tls import tls_fault
 from service.domain.errors import BadRequest, Unavailable
 
 DOWN = (
@@ -42,10 +43,11 @@ class StoreInDoubt(Unavailable):
 
 
 @asynccontextmanager
-async def translated() -> AsyncIterator[None]:
+async def translated(dsn: str | None = None) -> AsyncIterator[None]:
     """Turn what says "not now" into `Unavailable`, and text that Postgres cannot keep into `BadRequest`.
 
-    Constraint violations pass, their names are the repositories' affair.
+    With the address that was connected to, trouble with its TLS is told as that. Constraint violations pass, their
+    names are the repositories' affair.
     """
     try:
         yield
@@ -57,7 +59,9 @@ async def translated() -> AsyncIterator[None]:
         raise BadRequest("A text holds characters that cannot be kept.") from error
     except _BUSY as error:
         raise Unavailable("The database is too busy for this.") from error
+    except asyncpg.ReadOnlySQLTransactionError as error:
+        raise Unavailable("The database takes no writes: it is a standby, or set to be read alone.") from error
     except (*DOWN, TimeoutError) as error:
-        raise Unavailable("The database does not answer.") from error
+        raise Unavailable(tls_fault(error, dsn) or "The database does not answer.") from error
     except _OLD_SCHEMA as error:
         raise Unavailable("The database's schema is not this release's; see /readyz.") from error

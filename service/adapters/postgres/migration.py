@@ -55,7 +55,7 @@ async def migrate(connect: Mapping[str, Any]) -> list[str]:
 
     Raises `SchemaError` when an applied file has changed or the schema is newer than this release.
     """
-    async with translated():
+    async with translated(connect.get("dsn")):
         connection = await asyncpg.connect(**connect, timeout=10, server_settings=_SESSION)
         try:
             async with connection.transaction():

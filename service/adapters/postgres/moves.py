@@ -21,8 +21,8 @@ _TRIES = 5
 _ALONE, _BEGINNING = lock_of("migrate-store"), lock_of("begin a move")
 _SESSION = {"application_name": "refkeep migrate-store"}
 
-_STORES = """SELECT s.store_epoch, s.id::text AS sentinel, m.id AS move, m.source, m.target, m.seal::text,
-    m.closed_at IS NOT NULL AS closed, m.doubt_from, m.doubt_to
+_STORES = """SELECT s.store_epoch, s.id::text AS sentinel, s.placed_at IS NOT NULL AS placed,
+    m.id AS move, m.source, m.target, m.seal::text, m.closed_at IS NOT NULL AS closed, m.doubt_from, m.doubt_to
 FROM sentinel s LEFT JOIN store_moves m ON m.finished_at IS NULL"""
 _EPOCH = "UPDATE sentinel SET store_epoch = store_epoch + 1"
 _BEGIN = "INSERT INTO store_moves (source, target) VALUES ($1, $2)"
@@ -44,6 +44,9 @@ _NOTE = "UPDATE store_moves SET doubt_from = $1, doubt_to = $2 WHERE finished_at
 _LOCK_OUT = "LOCK TABLE objects IN EXCLUSIVE MODE"
 _CLOSE = "UPDATE store_moves SET closed_at = coalesce(closed_at, refkeep_now()) WHERE finished_at IS NULL"
 _FINISH = "UPDATE store_moves SET finished_at = refkeep_now() WHERE finished_at IS NULL AND closed_at IS NOT NULL"
+_LED_TO = """SELECT target FROM store_moves WHERE finished_at IS NOT NULL AND doubt_from IS NULL
+    AND EXISTS (SELECT FROM store_moves WHERE seal::text = $1 AND finished_at IS NOT NULL)
+ORDER BY finished_at DESC LIMIT 1"""
 _WORKERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
 
 
@@ -98,6 +101,11 @@ class PostgresMoves:
         """See the port."""
         await self.database.fetch(_FINISH)
 
+    async def led_to(self, seal: str) -> str | None:
+        """Where the store is now, if a store with this seal was left by a move that is over; for the doctor."""
+        row = await self.database.fetchrow(_LED_TO, seal)
+        return None if row is None else str(row["target"])
+
     async def workers_at(self, location: str) -> int:
         """See the port: each worker has one pulse."""
         row = await self.database.fetchrow(_WORKERS, pulse_name(location))
@@ -129,7 +137,8 @@ async def _stores(connection: Connection) -> Stores:
     row = await connection.fetchrow(_STORES)
     if row is None:
         raise RuntimeError("the schema is made with its sentinel")
-    return Stores(row["store_epoch"], row["sentinel"], None if row["move"] is None else _to_move(row))
+    move = None if row["move"] is None else _to_move(row)
+    return Stores(row["store_epoch"], row["sentinel"], move, row["placed"])
 
 
 def _begun(move: Move | None) -> Move:

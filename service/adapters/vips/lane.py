@@ -21,6 +21,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from service.adapters.vips.task import MAX_LINE, READY, Start, Task
 from service.domain.blob import MediaInfo
 from service.domain.errors import ProbeUnavailable
+from service.observability import RenderingState
 
 A = TypeVar("A")
 
@@ -113,6 +114,11 @@ class Lane:
                 except ChildLost:
                     pass
             return await self._attempt(await self._start(), task, answer, files)
+
+    def state(self) -> RenderingState:
+        """How many tasks are carried out, and how many wait."""
+        now = self._limiter.statistics()
+        return RenderingState(now.borrowed_tokens, now.tasks_waiting)
 
     async def aclose(self) -> None:
         """End the idle children. Idempotent."""

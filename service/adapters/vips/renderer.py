@@ -16,6 +16,7 @@ import anyio.to_thread
 import msgspec
 
 from service.adapters.spool import os_errors
+from service.adapters.vips.cores import cores
 from service.adapters.vips.lane import Bounds, ChildLost, Lane, LaneFull
 from service.adapters.vips.orders import Described, Drawn, NormaliseOrder, RenderOrder
 from service.adapters.vips.sniff import HEAD_BYTES, sniff
@@ -24,12 +25,13 @@ from service.domain.blob import MediaInfo
 from service.domain.errors import DimensionsExceeded, RenderBusy, RenderFailed, UnreadableMedia
 from service.domain.placeholder import Placeholder
 from service.domain.rendition import Format, Normalisation, Preset, original_format
+from service.observability import RenderingState
 from service.ports.renderer import Rendered
 
 ENGINE = f"vips-{version('pyvips-binary')}/2"
 """Names whatever decides over the bytes that come out: libvips with its encoders, and the number of this package."""
 
-CORES = len(os.sched_getaffinity(0))
+CORES = cores()
 """So many pictures are worked on at the same time."""
 
 _PICTURES, _FILMS = "service.adapters.vips.render", "service.adapters.vips.poster"
@@ -83,6 +85,11 @@ class VipsRenderer:
         if found.placeholder is None or not _is_possible(found.placeholder):
             raise RenderFailed(media_type)
         return found.placeholder
+
+    def state(self) -> RenderingState:
+        """How much is being made, and how much waits."""
+        states = [lane.state() for lane in (self._pictures, self._films) if lane is not None]
+        return RenderingState(sum(each.running for each in states), sum(each.waiting for each in states))
 
     async def warm(self) -> None:
         """See `Renderer.warm`."""

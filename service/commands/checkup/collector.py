@@ -9,6 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult, urlsplit
 
 from service.commands.checkup.findings import Finding, ok, warning
+from service.telemetry.variables import unusable
 
 _SECONDS = 3.0
 _SIGNALS = {"TRACES": "v1/traces", "METRICS": "v1/metrics"}
@@ -16,15 +17,21 @@ _SIGNALS = {"TRACES": "v1/traces", "METRICS": "v1/metrics"}
 
 def look_at_collector() -> list[Finding]:
     """Findings `telemetry`. Sends an export without a single span; blocks for seconds."""
-    if os.environ.get("OTEL_SDK_DISABLED") == "true":
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return [ok("telemetry", "Switched off by OTEL_SDK_DISABLED.")]
     asked = dict(_endpoints())
     if not asked:
         return [
+            *_left_out(),
             *_propagators(),
             ok("telemetry", "Nothing is exported: OTEL_EXPORTER_OTLP_ENDPOINT is not set. /metrics can be scraped."),
         ]
-    return [*_propagators(), *_protocol(), *(_sent(signal, urlsplit(url)) for signal, url in asked.items())]
+    return [
+        *_left_out(),
+        *_propagators(),
+        *_protocol(),
+        *(_sent(signal, urlsplit(url)) for signal, url in asked.items()),
+    ]
 
 
 def _endpoints() -> Iterator[tuple[str, str]]:
@@ -34,6 +41,11 @@ def _endpoints() -> Iterator[tuple[str, str]]:
         own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
         if os.environ.get(f"OTEL_{signal}_EXPORTER") != "none" and (own or common):
             yield signal.lower(), own or f"{str(common).rstrip('/')}/{path}"
+
+
+def _left_out() -> Iterator[Finding]:
+    for each in unusable(os.environ):
+        yield warning("telemetry", str(each), f"Set {each.variable} right, or unset it.")
 
 
 def _propagators() -> Iterator[Finding]:

@@ -19,6 +19,8 @@ _REMEDIES = {
     "host": f"Correct the host in {_URL}.",
     "silent": "Look for a firewall in between, and whether the server is frozen.",
     "password": f"Correct user and password in {_URL}, or ALTER ROLE … PASSWORD; see pg_hba.conf.",
+    "rules": f"See pg_hba.conf, the name of the role, and sslmode in {_URL}.",
+    "tls": f"Correct sslmode, sslrootcert, sslcert and sslkey in {_URL}, or the files that they name.",
     "no-database": "createdb --owner=<role> <name>, then `refkeep migrate`",
     "full": "Raise max_connections, or lower POOL_SIZE and WORKERS of the replicas.",
     "url": f"{_URL}=postgresql://user:password@host:port/database",

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from service.adapters.filesystem.checkup import FolderFacts
 from service.adapters.filesystem.checkup import try_out as try_folder
 from service.commands.checkup.findings import Finding, fault, in_thread, ok, unknown, warning
+from service.domain.location import FolderLocation, Location, parse_location
 from service.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
+    from service.adapters.postgres.database import Database
     from service.adapters.s3.checkup import BucketFacts
     from service.adapters.s3.client import S3Config
     from service.ports.notes import StoreNotes
@@ -107,23 +109,30 @@ def judge_clock(ahead: float | None) -> Iterator[Finding]:
 async def look_at_sentinel(settings: Settings, dsn: str) -> list[Finding]:
     """Findings `sentinel` and `integrity`: for these both must answer."""
     from service.adapters.postgres.checkup import opened_as_it_is
-    from service.adapters.postgres.integrity import PostgresIntegrity
-    from service.adapters.postgres.sentinel import PostgresSentinel
-    from service.application.guard_store import GuardStore
-    from service.domain.errors import BehindFence, RefkeepError, WrongStore
+    from service.domain.errors import BehindFence, RefkeepError
 
     async with AsyncExitStack() as stack:
         database = await opened_as_it_is(dsn)
         stack.push_async_callback(database.aclose)
         try:
-            known = await GuardStore(PostgresSentinel(database), await _notes(settings, stack)).look()
-            marked = sum((await PostgresIntegrity(database).marked()).values())
-        except WrongStore as error:
-            return [fault("sentinel", str(error), _RIGHT_STORE)]
+            return await _compared(database, await _notes(settings, stack))
         except BehindFence as error:
             return [fault("sentinel", str(error), "refkeep fsck --adopt --dry-run, then as docs/backup.md says")]
         except RefkeepError as error:
             return [unknown("sentinel", str(error))]
+
+
+async def _compared(database: Database, notes: StoreNotes) -> list[Finding]:
+    from service.adapters.postgres.integrity import PostgresIntegrity
+    from service.adapters.postgres.sentinel import PostgresSentinel
+    from service.application.guard_store import GuardStore
+    from service.domain.errors import WrongStore
+
+    try:
+        known = await GuardStore(PostgresSentinel(database), notes).look()
+    except WrongStore as error:
+        return [fault("sentinel", str(error), await _way_to_the_right_one(database, notes))]
+    marked = sum((await PostgresIntegrity(database).marked()).values())
     says = (
         "The store is this database's."
         if known.placed
@@ -135,6 +144,27 @@ async def look_at_sentinel(settings: Settings, dsn: str) -> list[Finding]:
 _RIGHT_STORE = (
     f"Mount the right folder, or correct {PREFIX}S3_BUCKET or {PREFIX}DATABASE_URL: one of them is another's."
 )
+
+
+async def _way_to_the_right_one(database: Database, notes: StoreNotes) -> str:
+    """What to set: where a move has led, for who still has the store that it left."""
+    from service.adapters.postgres.moves import PostgresMoves
+    from service.application.guard_store import NOTE
+
+    shown = await notes.read_note(NOTE) or b""
+    target = await PostgresMoves(database).led_to(shown.decode("ascii", "replace"))
+    if target is None:
+        return _RIGHT_STORE
+    return f"`refkeep migrate-store` has moved to another store: {' '.join(_settings_of(parse_location(target)))}"
+
+
+def _settings_of(location: Location) -> Iterator[str]:
+    if isinstance(location, FolderLocation):
+        yield from (f"{PREFIX}STORAGE=filesystem", f"{PREFIX}DATA_DIR={location.path.parent}")
+        return
+    given = {"S3_BUCKET": location.bucket, "S3_ENDPOINT_URL": location.endpoint, "S3_REGION": location.region}
+    yield f"{PREFIX}STORAGE=s3"
+    yield from (f"{PREFIX}{name}={value}" for name, value in given.items() if value is not None)
 
 
 def _integrity(marked: int) -> Finding:

@@ -24,3 +24,5 @@ def test_pictures_are_read_where_no_memory_may_become_code(postgres: PostgresSer
         answer = service.caller().put("book/1/cover/0", fresh_jpeg())
         assert answer.status_code == 201, answer.text
         assert answer.json()["ref"]["blob"]["width"] > 0
+        made = service.caller().http.get(f"/media/{answer.json()['ref']['ref_id']}/file/thumb")
+        assert (made.status_code, made.headers["content-type"].partition("/")[0]) == (200, "image"), made.text
