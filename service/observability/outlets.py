@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0)
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""The buckets that the semantic conventions recommend; the framework's middleware uses the same instrument."""
+"""The buckets that the semantic conventions recommend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,15 @@ class Outlets:
         )
         self.renderings: Callable[[], RenderingState] | None = None
         self.pool: Callable[[], PoolState] | None = None
-        self.downloaded_bytes = 0
+        self.downloaded_bytes = self.uploads = 0
         self._watch_pool(meter)
         meter.create_observable_up_down_counter(
             "media.rendering.tasks", [self._tasks], "{task}", "Pictures that are being made, or wait for their turn."
         )
         meter.create_observable_counter("media.download.bytes", [self._downloaded], "By", "Bytes of blobs sent.")
-        self.uploads = meter.create_up_down_counter("media.upload.in_flight", "{upload}", "Uploads under way.")
+        meter.create_observable_up_down_counter(
+            "media.upload.in_flight", [self._uploads_under_way], "{upload}", "Uploads under way."
+        )
         self.gc_backlog = meter.create_gauge(
             "media.gc.backlog", "{item}", "What is due to be collected and still there."
         )
@@ -152,6 +154,9 @@ class Outlets:
     def _downloaded(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
         """Read when metrics are collected: counting here costs the hot path nothing."""
         return [metrics.Observation(self.downloaded_bytes)]
+
+    def _uploads_under_way(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
+        return [metrics.Observation(self.uploads)]
 
     def _durations(self, name: str, description: str, bounds: Sequence[float] = _SECONDS) -> Recorder:
         return self._histograms.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=bounds)

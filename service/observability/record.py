@@ -58,7 +58,7 @@ class Observation:
         self.is_routine = False
         self._started = perf_counter()
         if self._is_upload:
-            outlets().uploads.add(1)
+            outlets().uploads += 1
 
     @property
     def _is_upload(self) -> bool:
@@ -159,7 +159,7 @@ class Observation:
                 float(record["duration_ms"]) / 1000, labels | _error_label(record, "error_type"), example
             )
         if self._is_upload:
-            outlets().uploads.add(-1)
+            outlets().uploads -= 1
             for phase in UPLOAD_PHASES:
                 outlets().upload_phases.record(float(record[f"{phase}_ms"]) / 1000, {"phase": phase}, example)
 
@@ -238,12 +238,21 @@ def observe(operation: str, *, layer: Layer, span_name: str | None = None, **fac
     `span_name` defaults to the operation, with `media.` in front of a use case's; a repository gives the summary of its
     statement (`SELECT blobs`). A handler has no span of its own: its facts stand on the server's.
     """
+    around = trace.get_current_span()
+    if layer == "handler" or _is_dropped(around):
+        return Observation(operation, layer, around, facts)
     name = span_name or (f"media.{operation}" if layer == "usecase" else operation).replace("media.media.", "media.")
     kind = SpanKind.CLIENT if layer in _PART_OF_LAYER else SpanKind.INTERNAL
-    span = trace.get_current_span() if layer == "handler" else outlets().tracer.start_span(name, kind=kind)
+    span = outlets().tracer.start_span(name, kind=kind)
     if layer == "repo" and span.is_recording():
         span.set_attributes({"db.system.name": "postgresql", "db.query.summary": name})
     return Observation(operation, layer, span, facts)
+
+
+def _is_dropped(span: Span) -> bool:
+    """Whether nobody will see this span, nor any beneath it: then those need not be made."""
+    context = span.get_span_context()
+    return context.is_valid and not context.trace_flags.sampled
 
 
 def observed(

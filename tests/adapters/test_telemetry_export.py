@@ -140,6 +140,7 @@ async def test_without_a_collector_nothing_is_recorded_and_the_trace_of_the_call
         assert (request.span.is_recording(), context.trace_flags.sampled) == (False, False)
         assert format(context.trace_id, "032x") == observability.trace_id() == trace.split("-")[1]
         assert format(context.span_id, "016x") != trace.split("-")[2]
+        assert observe("media.get", layer="usecase").span is request.span
         request.complete(200, response_bytes=3)
         assert "media_download_bytes_total" in telemetry.render_metrics()[0].decode()
 

@@ -153,7 +153,7 @@ def test_units_are_the_contracts() -> None:
         for instrument in (*durations, out.loop_lag, out.rendering):
             instrument.record(1)
         out.pool = lambda: PoolState(used=3, idle=2, most=10)
-        for counter in (out.uploads, out.pool_timeouts, out.collected):
+        for counter in (out.pool_timeouts, out.collected):
             counter.add(1)
         out.gc_backlog.set(1)
         out.integrity_failures.set(1)
