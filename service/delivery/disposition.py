@@ -35,5 +35,7 @@ def content_disposition(media_type: str, filename: str | None = None) -> str:
 
 def _ascii(name: str) -> str:
     """Spell `name` for old clients: accents dropped, everything else that could not be quoted replaced."""
-    plain = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
+    plain = name
+    if not name.isascii():
+        plain = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
     return _UNQUOTABLE.sub("_", plain).replace("\\", "_").replace("/", "_")

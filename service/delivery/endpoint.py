@@ -143,7 +143,8 @@ class Delivery:
                 self.at_hand.bodies.add(content.storage_key, body)
         request.timing.storage = perf_counter() - started
         file = None if isinstance(body, bytes) else body.path
-        if known.routine is None and grant.reuse in ALIKE and (cache_hit or file is not None):
+        is_news = known.routine is None or known.routine.file != file
+        if is_news and grant.reuse in ALIKE and (cache_hit or file is not None):
             headers = lines.beside(known.headers, self.cross_origin.headers(origin=None))
             known.routine = routine_of(content, headers, file, request.route.template, _named(request.route))
         return Answer(200, self._complete(request, grant, known.headers), body, cache_hit=cache_hit)

@@ -63,6 +63,18 @@ class KnownGrants:
         """Remember a grant whose facts were asked for at `since`; bytes that wait to be healed are not remembered."""
         return self._keep(asked, Known(grant, headers, since + self._ttl, asked[1]))
 
+    def renew(self, asked: Asked, grant: Grant, since: float) -> Known | None:
+        """What was known of a grant that has just been asked for again, at `since`; None where it was none or another.
+
+        Headers and routine follow from the grant alone: they outlast the time for which it was remembered.
+        """
+        known = self._known.get(asked)
+        if known is None or known.grant != grant:
+            return None
+        known.until = since + self._ttl
+        self._known.move_to_end(asked)
+        return known
+
     def add_variant(self, what: What, parent: Known, grant: Grant, headers: Headers) -> Known:
         """Remember a rendition for as long as what its parent grants is remembered."""
         return self._keep((what, parent.asker), Known(grant, headers, parent.until, parent.asker))

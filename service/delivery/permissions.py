@@ -65,7 +65,8 @@ class Permissions:
         verdict = await self._ask(name, asker)
         if isinstance(verdict, Refusal):
             return verdict
-        return self.grants.add((name, asker), verdict, whole(verdict), since)
+        known = self.grants.renew((name, asker), verdict, since)
+        return known or self.grants.add((name, asker), verdict, whole(verdict), since)
 
     async def _ask(self, name: Name, asker: str | Asker) -> Grant | Refusal:
         workspace = None if isinstance(asker, Asker) else asker

@@ -16,7 +16,7 @@ from service.delivery.access import Grant, Reuse
 from service.delivery.asgi import Message
 from service.delivery.bodies import SMALL, SmallBodies
 from service.delivery.headers import CrossOrigin
-from service.delivery.known import KnownGrants
+from service.delivery.known import Asker, KnownGrants
 from service.delivery.routine import AtHand
 from service.domain.blob import parse_sha256
 from service.domain.health import Health
@@ -91,6 +91,24 @@ async def test_what_was_granted_is_not_asked_again_within_the_time_to_live(desk:
     assert await status(desk, path) == 200
     clock.now += TTL * 0.02
     assert await status(desk, path) == 404
+
+
+async def test_what_is_granted_anew_keeps_the_answer_that_followed_from_it(desk: Desk, clock: Clock) -> None:
+    path = await desk.add(noise(1000))
+    asked, grants = (parse_sha256(path.removeprefix("/blobs/")), Asker.ANYONE), desk.delivery.permissions.grants
+    first, second = [await call(desk.delivery, path) for _ in range(2)]
+    known = grants.get(asked)
+    assert known is not None
+    assert known.routine is not None
+    clock.now += TTL
+    assert grants.get(asked) is None
+    assert await call(desk.delivery, path) == second == first
+    assert grants.get(asked) is known
+    blob, holders = desk.descriptors.blobs[asked[0]]
+    desk.descriptors.blobs[asked[0]] = (replace(blob, content=replace(blob.content, media_type="image/gif")), holders)
+    clock.now += TTL
+    assert (await call(desk.delivery, path)).headers["content-type"] == "image/gif"
+    assert (await call(desk.delivery, path)).headers["content-type"] == "image/gif"
 
 
 async def test_an_absence_is_never_remembered(desk: Desk) -> None:
