@@ -284,6 +284,21 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         load_policies(tmp_path / "picture.toml")
 
 
+def test_a_file_that_has_no_end_is_not_read_to_it() -> None:
+    with pytest.raises(PolicyFileError, match=r"/dev/zero: This is more than 1 MiB, and no policy file\."):
+        load_policies(Path("/dev/zero"))
+
+
+def test_what_is_nested_too_deeply_is_a_mistake_of_the_file() -> None:
+    with pytest.raises(PolicyFileError, match=r"house\.toml: This is nested too deeply to be read\."):
+        parse_policies("a = " + "[" * 10_000 + "]" * 10_000, "house.toml")
+
+
+def test_line_ends_and_the_mark_that_windows_writes_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf" + COVER.replace("\n", "\r\n").encode())
+    assert load_policies(tmp_path / "mine.toml").known() == ["book/cover"]
+
+
 def test_a_file_of_ones_own_replaces_the_packaged_one(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(COVER)
     assert load_policies(tmp_path / "mine.toml").known() == ["book/cover"]
