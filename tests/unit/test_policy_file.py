@@ -176,7 +176,7 @@ def test_a_policy_says_whether_and_how_pictures_are_normalised(text: str, rules:
 
 
 def test_a_policy_names_its_presets_each_once() -> None:
-    text = 'presets = ["small", "thumb", "small"]\neager = ["thumb"]\nkeep_original = false\n'
+    text = 'presets = ["small", "thumb", "small"]\neager = ["thumb"]\nnormalise = true\nkeep_original = false\n'
     presets = "[presets.small]\nwidth = 9\n[presets.thumb]\nheight = 9\n"
     [policy] = parse_policies(COVER + text + presets, "x").items
     assert (policy.presets, policy.eager, policy.keep_original) == (("small", "thumb"), ("thumb",), False)
@@ -221,6 +221,8 @@ def test_durations_are_read_in_their_units(text: str, ms: int) -> None:
         (COVER + 'oversize = "shrink"\n', 6, "oversize"),
         (COVER + 'oversize = "downscale"\n', 6, "oversize"),
         (COVER + 'max_edge = 9\noversize = "downscale"\nnormalise = false\n', 8, "normalise"),
+        (COVER + "max_edge = 9\nstrip = true\n", 7, "strip of"),
+        (COVER + "keep_original = false\nnormalise = false\n", 6, "no effect without normalise = true"),
         (COVER + 'presets = ["small"]\n', 6, '"small"; there is none'),
         (COVER + 'presets = ["large"]\n[presets.small]\nwidth = 9\n', 6, '"large"; there is small'),
         (COVER + 'eager = ["small"]\n[presets.small]\nwidth = 9\n', 6, "not in its presets"),
