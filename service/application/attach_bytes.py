@@ -104,8 +104,11 @@ class _Passage:
         ready = replace(command, sha256=made.sha256, sent=received.sha256)
         if (replay := await self._end(ready, made)) is not None:
             return replay
-        await normalise.keep(ready, rendered)
         policy = self.use.attach.rules.policies.of(command.entity.type, command.role)
+        if policy.keep_original:  # what was made is no use to anyone without it, and would be charged all the same
+            both = {made.sha256: made.size, received.sha256: received.size}
+            await self.use.upload.require_room_for_all(command.entity.workspace, both)
+        await normalise.keep(ready, rendered)
         return None if policy.keep_original else _NOT_KEPT
 
     def _admission(self, command: Attach) -> RoleJudge:

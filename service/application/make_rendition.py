@@ -69,6 +69,7 @@ class MakeRendition:
     _put: PutObject = field(init=False, repr=False, compare=False)
     _making: dict[RenditionKey, asyncio.Task[Rendition]] = field(default_factory=dict, init=False, repr=False)
     _refused: dict[RenditionKey, tuple[float, RefkeepError]] = field(default_factory=dict, init=False, repr=False)
+    _ending: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """What it puts bytes into the store with is made of the same parts."""
@@ -100,7 +101,7 @@ class MakeRendition:
 
     async def aclose(self) -> None:
         """Give up what is being made. Idempotent."""
-        making = list(self._making.values())
+        making = [*self._making.values(), *self._ending]
         for task in making:
             task.cancel()
         await asyncio.gather(*making, return_exceptions=True)
@@ -123,7 +124,7 @@ class MakeRendition:
     async def _find_or_make(self, key: RenditionKey, wanted: Wanted) -> Rendition:
         """Wait until somebody has made it, or the making is ours. Who made it has ended its claim: look, then."""
         pause, deadline = _FIRST_PAUSE, self.clock() + _PATIENCE_SECONDS
-        while not (is_ours := await self.renditions.claim(key, CLAIM)) and self.clock() < deadline:
+        while not (is_ours := await self._claim(key)) and self.clock() < deadline:
             await self.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         if not is_ours:
@@ -133,9 +134,33 @@ class MakeRendition:
         finally:
             await asyncio.shield(self._disclaim(key))
 
+    async def _claim(self, key: RenditionKey) -> bool:
+        try:
+            return await self.renditions.claim(key, CLAIM)
+        except RefkeepError:  # the answer alone may be lost: then the claim is ours, and nobody knows
+            self._disclaim_later(key)
+            raise
+
     async def _disclaim(self, key: RenditionKey) -> None:
-        with suppress(RefkeepError):  # the claim ends by itself
+        try:
             await self.renditions.disclaim(key)
+        except RefkeepError:
+            self._disclaim_later(key)
+
+    def _disclaim_later(self, key: RenditionKey) -> None:
+        """A claim ends by itself, but until then nobody can make the rendition: so it is not left to that."""
+        task = asyncio.create_task(self._disclaim_until_heard(key))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _disclaim_until_heard(self, key: RenditionKey) -> None:
+        pause, deadline = _LONGEST_PAUSE, self.clock() + CLAIM.total_seconds()
+        while self.clock() < deadline:
+            await self.sleep(pause)
+            pause *= 2
+            with suppress(RefkeepError):
+                return await self.renditions.disclaim(key)
+        return None
 
     @observed("rendition.make", layer="usecase")
     async def _make(self, key: RenditionKey, wanted: Wanted) -> Rendition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,13 +104,18 @@ class UploadBlob:
         finally:
             await asyncio.shield(staged.object.cancel())
 
+    async def require_room_for_all(self, workspace: str, sizes: Mapping[Sha256, int]) -> None:
+        """Raises `QuotaExceeded` for bytes of which some alone could be kept."""
+        if not await self.blobs.fits(workspace, sizes):
+            raise QuotaExceeded
+
     async def _require_room(self, workspace: str, sha256: Sha256, size: int) -> None:
         """Raises `QuotaExceeded` for much that cannot be kept, before it is taken in and before it is stored.
 
         Not asked for a request with a key: it may have been carried out, and its answer is stored whatever fits now.
         """
-        if size >= _WORTH_ASKING and not await self.blobs.fits(workspace, sha256, size):
-            raise QuotaExceeded
+        if size >= _WORTH_ASKING:
+            await self.require_room_for_all(workspace, {sha256: size})
 
     def _check_claim(self, claim: str | None, found: str) -> None:
         """Raises `MediaTypeMismatch`; bytes that nobody recognises may be of a type that nobody here knows."""

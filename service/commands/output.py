@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ import click
 from service.commands.form import Exit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from service.settings import Settings
 
 P = ParamSpec("P")
@@ -58,6 +61,11 @@ def print_json(document: object) -> None:
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+
+
+def text_of(path: Path | str) -> str:
+    """The name of a file as UTF-8 has it: bytes that are none, which Linux allows in names, are told by `\ufffd`."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def visible(text: str) -> str:

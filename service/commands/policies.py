@@ -7,7 +7,15 @@ from pathlib import Path
 import click
 
 from service.commands.form import Group
-from service.commands.output import json_option, plain_errors, print_json, print_table, settings_of_environment
+from service.commands.output import (
+    json_option,
+    plain_errors,
+    print_json,
+    print_table,
+    settings_of_environment,
+    text_of,
+    visible,
+)
 
 
 @click.group(cls=Group)
@@ -48,9 +56,9 @@ def check_policies(file: Path, as_json: bool) -> None:
 
     loaded = load_policies(file)
     if as_json:
-        print_json({"file": str(file), "policies": list(loaded.known())})
+        print_json({"file": text_of(file), "policies": list(loaded.known())})
         return
-    click.echo(f"{file}: {len(loaded.items)} policies: {', '.join(loaded.known())}")
+    click.echo(f"{visible(str(file))}: {len(loaded.items)} policies: {', '.join(loaded.known())}")
 
 
 @policies.command(
@@ -74,6 +82,10 @@ def preview(file: Path, out: Path, source: Path | None, as_json: bool) -> None:
     from service.commands.preview import write_preview
     from service.schemas.policy_file import load_policies
 
+    if not file.is_file():  # what gives its bytes once, or never, cannot be looked at time and again
+        raise click.BadParameter(f"'{visible(str(file))}' is no regular file.", param_hint="'FILE'")
+    if text_of(file) != str(file):  # the children that look at it are told its name as UTF-8
+        raise click.BadParameter(f"The name '{visible(str(file))}' is not UTF-8.", param_hint="'FILE'")
     loaded = load_policies(source or settings_of_environment().policies)
     if not loaded.presets:
         raise click.ClickException("There are no presets: add tables [presets.name] to the policy file.")
@@ -83,6 +95,6 @@ def preview(file: Path, out: Path, source: Path | None, as_json: bool) -> None:
             file, loaded, out, lambda done, total: progress.update(task, completed=done, total=total)
         )
     if as_json:
-        print_json({"page": str(page), "sheet": str(sheet)})
+        print_json({"page": text_of(page), "sheet": text_of(sheet)})
         return
-    click.echo(f"{page}\n{sheet}")
+    click.echo(f"{visible(str(page))}\n{visible(str(sheet))}")

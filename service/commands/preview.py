@@ -10,12 +10,13 @@ from pathlib import Path
 from time import perf_counter
 
 import anyio
+import click
 
 from service.adapters.vips.prober import VipsProber
 from service.adapters.vips.renderer import VipsRenderer
 from service.adapters.vips.sheets import draw_sheet
 from service.domain.blob import MediaInfo
-from service.domain.errors import UnreadableMedia
+from service.domain.errors import RenderFailed, UnreadableMedia
 from service.domain.placeholder import Placeholder
 from service.domain.policy import Policies
 from service.domain.rendition import Format, Preset, offered
@@ -71,7 +72,7 @@ class Preview:
 def write_preview(file: Path, policies: Policies, out: Path, tell: Callable[[int, int], None]) -> tuple[Path, Path]:
     """Write `<stem>.html` and `<stem>.png` into the folder `out`; return both. `tell` hears how many of all are done.
 
-    Raises `RefkeepError` for a file of which nothing is made.
+    Raises `RefkeepError` for a file of which nothing is made, `ClickException` where one preset is beyond all bounds.
     """
     preview, drawn = anyio.run(_look_and_draw, file, policies, tell)
     page, sheet = out / f"{file.stem}.preview.html", out / f"{file.stem}.preview.png"
@@ -96,7 +97,7 @@ async def _look(file: Path, policies: Policies, tell: Callable[[int, int], None]
         made: list[Made] = []
         for preset, chosen in wanted:
             tell(len(made), len(wanted))
-            made.append(await _make(renderer, file, media.media_type, (preset, chosen)))
+            made.append(await make_one(renderer, file, media.media_type, (preset, chosen)))
         tell(len(made), len(wanted))
         return Preview(file, media, await renderer.placeholder(file, media.media_type), made)
     finally:
@@ -104,9 +105,14 @@ async def _look(file: Path, policies: Policies, tell: Callable[[int, int], None]
         await renderer.aclose()
 
 
-async def _make(renderer: Renderer, file: Path, media_type: str, wanted: tuple[Preset, Format]) -> Made:
+async def make_one(renderer: Renderer, file: Path, media_type: str, wanted: tuple[Preset, Format]) -> Made:
+    """One rendition of a file. Raises `ClickException`, which names it, where it is beyond what a child may take."""
     began = perf_counter()
-    rendered = await renderer.render(file, media_type, *wanted)
+    try:
+        rendered = await renderer.render(file, media_type, *wanted)
+    except RenderFailed as error:
+        preset, chosen = wanted
+        raise click.ClickException(f"{preset.name}.{chosen.extension}: {error}") from error
     return Made(*wanted, rendered, round((perf_counter() - began) * 1000))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,8 +42,8 @@ class BlobLedger(Protocol):
     async def find(self, workspace: str, sha256: Sha256) -> Blob | None:
         """The blob if this workspace holds it, else None: unknown and not possessed look the same."""
 
-    async def fits(self, workspace: str, sha256: Sha256, size: int) -> bool:
-        """Whether the workspace could hold these bytes: it does already, or its quota has room for them now.
+    async def fits(self, workspace: str, sizes: Mapping[Sha256, int]) -> bool:
+        """Whether the workspace could hold all of these bytes: it does already, or its quota has room for the rest now.
 
         A look without locks, so that bytes that cannot be kept need not come in; `publish` alone decides.
         """

@@ -37,6 +37,8 @@ _NAME = r"(\*|[a-z][a-z0-9_]{0,63})"
 _SUBTYPE = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"  # RFC 6838 §4.2
 _END = r"$(?!\n)"  # in JSON Schema `$` is the end, in Python it is also the line feed before it
 _MAX_COUNT = 2**50
+_MAX_FILE = 2**20
+"""Bytes of a file that are read: a thousand roles take a tenth of it, and a device has no end."""
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "MP": 1_000_000}
 
 Unset = msgspec.UnsetType
@@ -89,7 +91,11 @@ def load_policies(path: Path | None) -> Policies:
     """Return the policies of the file at `path`, of the packaged one when None. Raises `PolicyFileError`."""
     file = files("service").joinpath("policies.toml") if path is None else path
     try:
-        return parse_policies(file.read_text(encoding="utf-8"), str(file))
+        with file.open("rb") as opened:
+            content = opened.read(_MAX_FILE + 1)
+        if len(content) > _MAX_FILE:
+            raise PolicyFileError(str(file), None, "This is more than 1 MiB, and no policy file.")
+        return parse_policies(content.decode("utf-8-sig"), str(file))
     except UnicodeDecodeError as error:
         raise PolicyFileError(str(file), None, "This is not UTF-8 text.") from error
     except OSError as error:
@@ -102,6 +108,8 @@ def parse_policies(text: str, source: str) -> Policies:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyFileError(source, _line_of_syntax(text, error), f"This is no TOML: {error}.") from error
+    except RecursionError as error:
+        raise PolicyFileError(source, None, "This is nested too deeply to be read.") from error
     return _Checked(text, source).policies(document)
 
 

@@ -120,19 +120,30 @@ class NormalisingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     keep_original: Flag = True
 
 
+_DOWNSCALES = {"properties": {"oversize": {"const": "downscale"}}, "required": ["oversize"]}
+_NORMALISES = {"properties": {"normalise": {"const": True}}, "required": ["normalise"]}
+_OF_NORMALISING = ("strip", "colour", "format", "max_frames", "max_animation", "keep_original")
 NORMALISING_RULES = [
     {
-        "if": {"properties": {"oversize": {"const": "downscale"}}, "required": ["oversize"]},
+        "if": _DOWNSCALES,
         "then": {"required": ["max_edge"], "properties": {"normalise": {"const": True}}},
+    },
+    {
+        "if": {"not": {"anyOf": [_DOWNSCALES, _NORMALISES]}},
+        "then": {"properties": dict.fromkeys(_OF_NORMALISING, False)},
     },
 ]
 """What JSON Schema says of members together."""
 
 
 def normalising_mistake(table: dict[str, object]) -> tuple[str, str] | None:
-    """Of members that are right each for itself: which one is wrong beside the others, and what is."""
+    """Of members that are right each for itself: which one is wrong beside the others, and what is.
+
+    What has no effect is a mistake, too: a role that says `strip` and does not normalise would show everything.
+    """
     if table.get("oversize") != "downscale":
-        return None
+        idle = next((each for each in _OF_NORMALISING if each in table), None)
+        return None if table.get("normalise") or idle is None else (idle, "has no effect without normalise = true")
     if "max_edge" not in table:
         return "oversize", 'is "downscale" without a max_edge to scale down to'
     if table.get("normalise") is False:

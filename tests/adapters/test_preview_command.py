@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 from pathlib import Path
 
+import click
 import pytest
 import pyvips
 from click.testing import CliRunner
 
 from service.commands.policies import policies
+from service.commands.preview import make_one
+from service.domain.errors import RenderFailed
+from service.domain.rendition import Format
 from tests import samples
 from tests.parts import pictures
+from tests.parts.darkroom import THUMB, PlainRenderer
 from tests.parts.pictures import saved
 
 POLICIES = """
@@ -85,3 +91,32 @@ def test_policies_without_presets_and_mistakes_are_said_in_a_sentence(tmp_path: 
     rules.write_text(POLICIES + "sharpen = true\n")
     status, said = run(rules, "--policies", rules)
     assert (status, '"sharpen" is unknown' in said) == (1, True)
+
+
+def test_names_that_nobody_can_read_and_what_is_no_file_are_refused(tmp_path: Path, rules: Path) -> None:
+    unreadable = tmp_path / os.fsdecode(b"b\xff.jpg")
+    unreadable.write_bytes(saved(pictures.card(), ".jpg"))
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path, sentence in ((unreadable, "b\\udcff.jpg' is not UTF-8."), (tmp_path / "pipe.jpg", "is no regular file.")):
+        status, said = run(path, "--policies", rules, "--out", tmp_path)
+        assert status == 2
+        assert sentence in said
+
+
+def test_a_folder_whose_name_is_no_text_is_written_to_and_told(tmp_path: Path, rules: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(saved(pictures.card(), ".jpg"))
+    folder = tmp_path / os.fsdecode(b"\xff\n")
+    status, said = run(tmp_path / "photo.jpg", "--policies", rules, "--out", folder)
+    assert (status, "\\udcff\\n/photo.preview.png" in said) == (0, True)
+    status, said = run(tmp_path / "photo.jpg", "--policies", rules, "--out", folder, "--json")
+    assert (status, "\ufffd\\n/photo.preview.png" in said) == (0, True)
+    assert (folder / "photo.preview.html").exists()
+
+
+@pytest.mark.anyio
+async def test_a_preset_that_is_beyond_all_bounds_is_named(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"a picture")
+    renderer = PlainRenderer(fails_with=RenderFailed("image/jpeg"))
+    with pytest.raises(click.ClickException, match=r"^thumb\.avif: No picture can be made of these bytes, image/jpeg"):
+        await make_one(renderer, photo, "image/jpeg", (THUMB, Format.AVIF))

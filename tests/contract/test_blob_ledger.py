@@ -243,9 +243,13 @@ async def test_what_fits_is_told_before_it_comes(
 ) -> None:
     workspace, other = await ledger.workspace(max_bytes, max_items), await ledger.workspace()
     held, theirs = await ledger.hold(workspace, size=50), await ledger.hold(other, size=10)
-    assert await ledger.blobs.fits(workspace, held, 50), "what is held needs no room"
+    assert await ledger.blobs.fits(workspace, {held: 50}), "what is held needs no room"
     for sha256 in (theirs, new_hash()):
-        assert await ledger.blobs.fits(workspace, sha256, 10) is fits
+        assert await ledger.blobs.fits(workspace, {sha256: 10}) is fits
+        assert await ledger.blobs.fits(workspace, {sha256: 10, held: 50}) is fits
+    both = {theirs: 9, new_hash(): 1}
+    assert await ledger.blobs.fits(workspace, both) is (fits and max_items is None), "two take more than one"
+    assert not await ledger.blobs.fits(workspace, {theirs: 10, new_hash(): 1})
     assert await usage(ledger, workspace) == (50, 1)
 
 

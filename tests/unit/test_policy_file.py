@@ -176,7 +176,7 @@ def test_a_policy_says_whether_and_how_pictures_are_normalised(text: str, rules:
 
 
 def test_a_policy_names_its_presets_each_once() -> None:
-    text = 'presets = ["small", "thumb", "small"]\neager = ["thumb"]\nkeep_original = false\n'
+    text = 'presets = ["small", "thumb", "small"]\neager = ["thumb"]\nnormalise = true\nkeep_original = false\n'
     presets = "[presets.small]\nwidth = 9\n[presets.thumb]\nheight = 9\n"
     [policy] = parse_policies(COVER + text + presets, "x").items
     assert (policy.presets, policy.eager, policy.keep_original) == (("small", "thumb"), ("thumb",), False)
@@ -221,6 +221,8 @@ def test_durations_are_read_in_their_units(text: str, ms: int) -> None:
         (COVER + 'oversize = "shrink"\n', 6, "oversize"),
         (COVER + 'oversize = "downscale"\n', 6, "oversize"),
         (COVER + 'max_edge = 9\noversize = "downscale"\nnormalise = false\n', 8, "normalise"),
+        (COVER + "max_edge = 9\nstrip = true\n", 7, "strip of"),
+        (COVER + "keep_original = false\nnormalise = false\n", 6, "no effect without normalise = true"),
         (COVER + 'presets = ["small"]\n', 6, '"small"; there is none'),
         (COVER + 'presets = ["large"]\n[presets.small]\nwidth = 9\n', 6, '"large"; there is small'),
         (COVER + 'eager = ["small"]\n[presets.small]\nwidth = 9\n', 6, "not in its presets"),
@@ -282,6 +284,21 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "picture.toml").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(PolicyFileError, match=r"picture\.toml: This is not UTF-8 text\."):
         load_policies(tmp_path / "picture.toml")
+
+
+def test_a_file_that_has_no_end_is_not_read_to_it() -> None:
+    with pytest.raises(PolicyFileError, match=r"/dev/zero: This is more than 1 MiB, and no policy file\."):
+        load_policies(Path("/dev/zero"))
+
+
+def test_what_is_nested_too_deeply_is_a_mistake_of_the_file() -> None:
+    with pytest.raises(PolicyFileError, match=r"house\.toml: This is nested too deeply to be read\."):
+        parse_policies("a = " + "[" * 10_000 + "]" * 10_000, "house.toml")
+
+
+def test_line_ends_and_the_mark_that_windows_writes_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf" + COVER.replace("\n", "\r\n").encode())
+    assert load_policies(tmp_path / "mine.toml").known() == ["book/cover"]
 
 
 def test_a_file_of_ones_own_replaces_the_packaged_one(tmp_path: Path) -> None:

@@ -219,6 +219,21 @@ async def test_what_was_made_counts_against_the_quota(house: House) -> None:
     assert await shown(house) == []
 
 
+async def test_what_was_made_is_not_charged_where_there_is_no_room_for_the_original_beside_it(house: House) -> None:
+    room = len(PHOTO) + len(BARE)
+    for quota in ((room - 1, None), (None, 1)):
+        await house.ledger.workspaces.put(house.workspace, *quota)
+        with pytest.raises(QuotaExceeded):
+            await house.attach_bytes(house.sent(PHOTO), house.target("album"))
+        assert not house.database.holdings
+        assert await house.stored() == []
+    assert set(await codes(house)) == {"quota-exceeded"}
+    await house.ledger.workspaces.put(house.workspace, room, 2)
+    await house.attach_bytes(house.sent(PHOTO), house.target("album"))
+    assert holds(house, PHOTO)
+    assert holds(house, BARE)
+
+
 async def test_a_large_original_that_is_not_kept_needs_no_room(house: House) -> None:
     large = b"image/png\n" + b"GPS" * 700_000
     await house.ledger.workspaces.put(house.workspace, 1000, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -68,6 +68,12 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
+        await asyncio.sleep(0)
+
+
+async def turns(count: int) -> None:
+    """Let everything that is ready go on, so many times."""
+    for _ in range(count):
         await asyncio.sleep(0)
 
 
@@ -214,6 +220,46 @@ async def test_nobody_waits_for_ever_for_another_replica(room: Darkroom) -> None
 async def test_a_claim_that_cannot_be_ended_ends_by_itself(room: Darkroom) -> None:
     room.renditions.fails_with = Unavailable("The database does not answer.")
     assert (await room.replica()(WANTED)).content.size
+
+
+@pytest.mark.parametrize("is_unheard", [False, True], ids=["its end", "the answer to it"])
+async def test_a_claim_is_ended_when_the_database_answers_again(room: Darkroom, *, is_unheard: bool) -> None:
+    renditions = room.renditions
+    renditions.fails_with, renditions.claim_is_unheard = Unavailable("The database does not answer."), is_unheard
+    pauses, is_seen = list[float](), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            renditions.fails_with = None
+        await is_seen.wait()
+
+    make = room.replica(sleep=sleep)
+    with pytest.raises(Unavailable) if is_unheard else nullcontext():
+        await make(WANTED)
+    assert renditions.claims == {make.key(WANTED)}
+    is_seen.set()
+    await turns(100)
+    assert renditions.claims == set()
+    assert pauses == [0.5, 1, 2]
+
+
+async def test_an_end_that_is_never_heard_is_not_told_for_ever(room: Darkroom) -> None:
+    clock = Clock()
+    room.renditions.fails_with = Unavailable("The database does not answer.")
+    make = room.replica(clock=clock, sleep=clock.sleep)
+    await make(WANTED)
+    await turns(100)
+    assert 160 <= clock.now < 230
+    assert room.renditions.claims == {make.key(WANTED)}
+
+
+async def test_what_is_to_be_ended_ends_with_the_process(room: Darkroom) -> None:
+    room.renditions.fails_with = Unavailable("The database does not answer.")
+    make = room.replica()
+    await make(WANTED)
+    async with asyncio.timeout(0.4):
+        await make.aclose()
 
 
 async def test_where_nothing_may_be_written_nothing_is_made(room: Darkroom) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from service.adapters.memory.database import MemoryDatabase, ObjectState
@@ -27,9 +27,10 @@ class MemoryBlobs:
         self.database.workspace(workspace)
         return self.database.held(workspace, sha256)
 
-    async def fits(self, workspace: str, sha256: Sha256, size: int) -> bool:
+    async def fits(self, workspace: str, sizes: Mapping[Sha256, int]) -> bool:
         """See the port."""
-        return self.database.held(workspace, sha256) is not None or self.database.has_room(workspace, size, 1)
+        new = [size for sha256, size in sizes.items() if self.database.held(workspace, sha256) is None]
+        return not new or self.database.has_room(workspace, sum(new), len(new))
 
     async def renew(
         self,

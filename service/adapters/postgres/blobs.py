@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -28,9 +28,16 @@ from service.ports.objects import Reservation
 _FIND = f"""SELECT {BLOB_COLUMNS} FROM blobs b JOIN holdings h ON h.blob_id = b.id
 WHERE h.workspace_id = $1 AND b.sha256 = $2"""
 
-_FITS = f"""SELECT EXISTS ({_FIND}) OR EXISTS (
-    SELECT FROM workspaces WHERE id = $1 AND (max_bytes IS NULL OR used_bytes + $3 <= max_bytes)
-        AND (max_items IS NULL OR used_items + 1 <= max_items)) AS fits"""
+_FITS = """
+WITH new AS (
+    SELECT count(*) AS items, coalesce(sum(size), 0) AS bytes
+    FROM unnest($2::bytea[], $3::bigint[]) AS asked (sha256, size)
+    WHERE NOT EXISTS (SELECT FROM holdings h JOIN blobs b ON b.id = h.blob_id
+        WHERE h.workspace_id = $1 AND b.sha256 = asked.sha256))
+SELECT items = 0 OR (max_bytes IS NULL OR used_bytes + bytes <= max_bytes)
+    AND (max_items IS NULL OR used_items + items <= max_items) AS fits
+FROM new, workspaces WHERE id = $1
+"""
 
 _ON_HOLD = "EXISTS (SELECT FROM holds WHERE holds.sha256 = {sha256}) AS on_hold"
 _HELD = f"""SELECT refkeep_now() AS now, b.sha256, b.size, h.acquired_at, h.lease_until,
@@ -111,10 +118,11 @@ class PostgresBlobs:
         return None if row is None else to_blob(row)
 
     @observed("blobs.fits", layer="repo", span_name="SELECT workspaces")
-    async def fits(self, workspace: str, sha256: Sha256, size: int) -> bool:
+    async def fits(self, workspace: str, sizes: Mapping[Sha256, int]) -> bool:
         """See the port."""
         workspace_id = await self.database.require_workspace_id(workspace)
-        row = await self.database.fetchrow(_FITS, workspace_id, bytes.fromhex(sha256), size)
+        hashes = [bytes.fromhex(sha256) for sha256 in sizes]
+        row = await self.database.fetchrow(_FITS, workspace_id, hashes, list(sizes.values()))
         return row is not None and bool(row["fits"])
 
     @observed("blobs.renew", layer="repo", span_name="WRITE holdings")
