@@ -154,17 +154,6 @@ def read_header(source: int, media_type: str) -> Picture:
     )
 
 
-def is_silent(data: bytes) -> bool:
-    """Whether libjpeg warns of nothing: bytes between scans of which no pixel comes are passed over with a warning.
-
-    Of what stands behind the only scan of a JPEG it says nothing.
-    """
-    try:
-        return bool(_opened(data, "image/jpeg", "warning").avg() >= 0)
-    except pyvips.Error:
-        return False
-
-
 def patiently(make: Callable[[str], T]) -> T:
     """What `make` makes with the strictest `fail_on` that a whole picture passes. Raises `Refused`.
 

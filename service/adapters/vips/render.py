@@ -17,11 +17,11 @@ from service.adapters.vips.picture import (
     Refused,
     Subject,
     in_eight_bits,
-    is_silent,
     patiently,
     read_header,
 )
 from service.adapters.vips.stripping import stripped
+from service.adapters.vips.tails import ends_with_its_picture
 from service.domain.blob import MediaInfo
 from service.domain.layout import Layout, Size, lay_out, within
 from service.domain.placeholder import MIN_EDGE, placeholder
@@ -126,8 +126,7 @@ def _bare(picture: Picture, data: bytes, rules: Normalisation) -> bytes | None:
         bare = stripped(data, picture.media_type, keep_profile=rules.colour is Colour.KEEP)
     except Malformed:
         return None
-    is_whole = bare is None or picture.media_type != "image/jpeg" or is_silent(bare)
-    return bare if is_whole else None
+    return bare if bare is None or ends_with_its_picture(bare, picture.media_type) else None
 
 
 def _encoded_anew(picture: Picture, sink: int, wanted: NormaliseOrder, result: tuple[Format, Size, int]) -> Drawn:

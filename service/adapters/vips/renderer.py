@@ -26,7 +26,7 @@ from service.domain.placeholder import Placeholder
 from service.domain.rendition import Format, Normalisation, Preset, original_format
 from service.ports.renderer import Rendered
 
-ENGINE = f"vips-{version('pyvips-binary')}/2"
+ENGINE = f"vips-{version('pyvips-binary')}/3"
 """Names whatever decides over the bytes that come out: libvips with its encoders, and the number of this package."""
 
 CORES = len(os.sched_getaffinity(0))
