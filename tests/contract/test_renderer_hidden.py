@@ -95,7 +95,7 @@ def longer_frames() -> bytes:
     def longer(frame: bytes) -> bytes:
         kind, length = struct.unpack_from("<4sI", frame, 16)
         inner = frame[24 : 24 + length] + HIDDEN
-        return frame[:16] + kind + struct.pack("<I", len(inner)) + inner + b"\0" * (len(inner) % 2)
+        return bytes(frame[:16] + kind + struct.pack("<I", len(inner)) + inner + b"\0" * (len(inner) % 2))
 
     return riff([(kind, longer(each) if kind == b"ANMF" else each) for kind, each in chunks])
 
