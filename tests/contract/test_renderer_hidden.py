@@ -190,6 +190,15 @@ async def test_what_no_decoder_looks_at_is_gone_and_the_picture_is_not(
         assert await renderer.normalise(path, made.media.media_type, rules) is None
 
 
+async def test_the_light_of_a_screen_is_of_a_kept_profile(renderer: Renderer, path: Path) -> None:
+    data = saved(card(), ".png", keep="none")
+    path.write_bytes(data[:33] + chunk(b"cLLI", HIDDEN[:8]) + data[33:])
+    made = await renderer.normalise(path, "image/png", Normalisation())
+    assert made is not None
+    assert made.content == data
+    assert await renderer.normalise(path, "image/png", Normalisation(colour=Colour.KEEP)) is None
+
+
 WRITTEN: dict[str, tuple[str, dict[str, object]]] = {
     "jpeg": (".jpg", {}),
     "progressive jpeg": (".jpg", {"interlace": True}),

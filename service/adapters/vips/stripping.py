@@ -24,6 +24,7 @@ _PNG_EXACTLY = {b"IHDR": 13, b"IEND": 0, b"acTL": 8, b"fcTL": 26}
 _PNG_ONCE = {b"gAMA": {4}, b"cHRM": {32}, b"sRGB": {1}, b"sBIT": {1, 2, 3, 4}, b"pHYs": {9}}
 _PNG_ONCE |= {b"cICP": {4}, b"mDCV": {24}, b"cLLI": {8}, b"tRNS": set(range(257)), b"PLTE": set(range(3, 769, 3))}
 """Lengths that they may have: a decoder passes over one of another length, or a second one."""
+_PNG_LIGHT = {b"mDCV", b"cLLI"}
 _PNG_WITHOUT_PALETTE = {0, 2, 4, 6}
 _WEBP_PIXELS = frozenset({b"ALPH", b"VP8 ", b"VP8L"})
 _WEBP_FRAMES = {(b"VP8 ",), (b"VP8L",), (b"ALPH", b"VP8 ")}
@@ -136,8 +137,8 @@ def _png(data: bytes, keep_profile: bool) -> Iterator[bytes]:
 
 
 def _png_needs(kind: bytes, length: int, seen: set[bytes], colour_type: int, *, keep_profile: bool) -> bool:
-    if kind in _PNG_ONCE and b"IDAT" in seen:
-        return False  # a decoder passes over it
+    if (kind in _PNG_ONCE and b"IDAT" in seen) or (kind in _PNG_LIGHT and not keep_profile):
+        return False  # a decoder passes over it; the light of a screen means nothing in sRGB
     if kind in _PNG_ONCE:
         is_palette_of_none = kind == b"PLTE" and colour_type in _PNG_WITHOUT_PALETTE
         return length in _PNG_ONCE[kind] and kind not in seen and not is_palette_of_none
