@@ -16,7 +16,7 @@ from service.domain.errors import (
     UnreadableMedia,
     VisibilityNotAllowed,
 )
-from service.domain.rendition import Normalisation, Preset, original_format
+from service.domain.rendition import PICTURE_TYPES, Normalisation, Preset
 
 WILDCARD = "*"
 
@@ -145,10 +145,8 @@ def refusal_of(policy: Policy, size: int, media: MediaInfo) -> Rejected | None:
     """
     if policy.max_bytes is not None and size > policy.max_bytes:
         return TooLarge(size, policy.max_bytes)
-    if not policy.accepts_type(media.media_type):
-        return MediaTypeNotAllowed(media.media_type, policy.media_types)
-    if (exceeded := _dimensions_refusal(policy, media)) is not None:
-        return exceeded
+    if (found := _type_refusal(policy, media) or _dimensions_refusal(policy, media)) is not None:
+        return found
     if policy.max_duration_ms is not None and (media.duration_ms or 0) > policy.max_duration_ms:
         return DurationExceeded(media.duration_ms or 0, policy.max_duration_ms)
     if media.readable is False:
@@ -159,6 +157,14 @@ def refusal_of(policy: Policy, size: int, media: MediaInfo) -> Rejected | None:
 def normalisation_for(policy: Policy, media: MediaInfo) -> Normalisation | None:
     """What bytes of this kind are made to comply with; None where they are shown as they were sent."""
     return policy.normalisation if _is_picture(media) else None
+
+
+def _type_refusal(policy: Policy, media: MediaInfo) -> Rejected | None:
+    if not policy.accepts_type(media.media_type):
+        return MediaTypeNotAllowed(media.media_type, policy.media_types)
+    if policy.normalisation is not None and _is_unknown_picture(media):
+        return MediaTypeNotAllowed(media.media_type, tuple(filter(policy.accepts_type, PICTURE_TYPES)))
+    return None
 
 
 def _dimensions_refusal(policy: Policy, media: MediaInfo) -> Rejected | None:
@@ -176,4 +182,9 @@ def _is_scaled_down(policy: Policy, media: MediaInfo) -> bool:
 
 
 def _is_picture(media: MediaInfo) -> bool:
-    return media.media_type.startswith("image/") and original_format(media.media_type) is not None
+    return media.media_type in PICTURE_TYPES
+
+
+def _is_unknown_picture(media: MediaInfo) -> bool:
+    """A picture that nothing here can take the place and the owner out of, such as HEIC, TIFF and SVG."""
+    return media.media_type.startswith("image/") and not _is_picture(media)

@@ -91,6 +91,9 @@ _ORIGINALS: Final = {
     "video/webm": Format.JPEG,
 }
 
+PICTURE_TYPES: Final = tuple(each for each in _ORIGINALS if each.startswith("image/"))
+"""Pictures that are read here, all others are bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Animation:

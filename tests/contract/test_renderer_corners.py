@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pyvips
 
 from service.adapters.vips.renderer import VipsRenderer
 from service.domain.rendition import Animation, Colour, Format, Normalisation, Preset
 from service.ports.renderer import Renderer
 from tests.parts.corners import CORNERS, UPRIGHT, clear_gif, film, gif_in_pieces, gif_that_restores, gif_without_delays
-from tests.parts.pictures import corners, is_near, opened
+from tests.parts.pictures import animation, corners, is_near, opened, saved
 
 pytestmark = pytest.mark.anyio
 
@@ -105,3 +106,18 @@ async def test_a_poster_tells_nothing_of_the_place_of_its_film(renderer: Rendere
         for chosen in (Format.JPEG, Format.WEBP, Format.AVIF):
             content = (await renderer.render(path, media_type, SMALL, chosen)).content
             assert not [each for each in (b"SECRET", b"52.52", b"Exif", b"xmp") if each in content]
+
+
+async def test_an_animation_with_a_profile_shows_its_colours_in_srgb(renderer: Renderer, path: Path) -> None:
+    wide = animation(width=96, height=64).icc_transform("p3", input_profile="srgb", embedded=False).copy()
+    wide.set_type(pyvips.GValue.gint_type, "page-height", 64)
+    path.write_bytes(saved(wide, ".webp", lossless=True))
+    made = await renderer.normalise(path, "image/webp", Normalisation())
+    moving = await renderer.render(path, "image/webp", replace(SMALL, animation=Animation(99)), Format.WEBP)
+    assert made is not None
+    for content in (made.content, moving.content):
+        assert opened(content).get_n_pages() == 4
+        assert shows(content, UPRIGHT)
+    kept = await renderer.normalise(path, "image/webp", Normalisation(max_edge=48, colour=Colour.KEEP))
+    assert kept is not None
+    assert opened(kept.content).get_typeof("icc-profile-data")

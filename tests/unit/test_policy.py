@@ -97,6 +97,27 @@ def test_what_can_be_scaled_down_is_taken_beyond_the_edge_and_never_beyond_the_p
     assert code_of(refusal_of(replace(policy, oversize=Oversize.REJECT), 1, PICTURE)) == "dimensions-exceeded"
 
 
+@pytest.mark.parametrize(
+    ("media_type", "code"),
+    [
+        ("image/avif", None),
+        ("image/heic", "media-type-not-allowed"),
+        ("image/tiff", "media-type-not-allowed"),
+        ("image/svg+xml", "media-type-not-allowed"),
+        ("text/plain", None),
+        ("video/mp4", None),
+    ],
+)
+def test_a_role_that_normalises_takes_no_picture_that_it_would_have_to_show_as_it_is(
+    media_type: str, code: str | None
+) -> None:
+    media, policy = replace(PICTURE, media_type=media_type), replace(POLICY, media_types=("*/*",))
+    assert code_of(refusal_of(policy, 1, media)) is None
+    refusal = refusal_of(replace(policy, normalisation=Normalisation()), 1, media)
+    assert code_of(refusal) == code
+    assert code is None or "image/jpeg" in str(refusal)
+
+
 def test_the_most_exact_policy_says_whether_a_role_admits_a_preset() -> None:
     """The first rule that fits says what `find` would."""
     names = [("*", "*"), ("*", "cover"), ("book", "*"), ("book", "cover")]

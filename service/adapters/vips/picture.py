@@ -111,9 +111,10 @@ class Picture:
     def _has_profile(self) -> bool:
         return not self.is_srgb and self.stated.gamma is None
 
-    def frame_strip(self) -> pyvips.Image:
-        """All frames as they are, one above the other."""
-        return _opened(self.data, self.media_type, n=-1)
+    def frame_strip(self, *, srgb: bool = True) -> pyvips.Image:
+        """All frames in their size, one above the other; in sRGB, or in the numbers of the profile that they have."""
+        strip = _opened(self.data, self.media_type, n=-1)
+        return strip.icc_transform("srgb", embedded=True) if srgb and self._has_profile else strip
 
 
 def read_header(source: int, media_type: str) -> Picture:
@@ -152,17 +153,6 @@ def read_header(source: int, media_type: str) -> Picture:
         not is_cmyk and says_srgb,
         stated,
     )
-
-
-def is_silent(data: bytes) -> bool:
-    """Whether libjpeg warns of nothing: bytes between scans of which no pixel comes are passed over with a warning.
-
-    Of what stands behind the only scan of a JPEG it says nothing.
-    """
-    try:
-        return bool(_opened(data, "image/jpeg", "warning").avg() >= 0)
-    except pyvips.Error:
-        return False
 
 
 def patiently(make: Callable[[str], T]) -> T:

@@ -17,11 +17,11 @@ from service.adapters.vips.picture import (
     Refused,
     Subject,
     in_eight_bits,
-    is_silent,
     patiently,
     read_header,
 )
 from service.adapters.vips.stripping import stripped
+from service.adapters.vips.tails import ends_with_its_picture
 from service.domain.blob import MediaInfo
 from service.domain.layout import Layout, Size, lay_out, within
 from service.domain.placeholder import MIN_EDGE, placeholder
@@ -126,8 +126,7 @@ def _bare(picture: Picture, data: bytes, rules: Normalisation) -> bytes | None:
         bare = stripped(data, picture.media_type, keep_profile=rules.colour is Colour.KEEP)
     except Malformed:
         return None
-    is_whole = bare is None or picture.media_type != "image/jpeg" or is_silent(bare)
-    return bare if is_whole else None
+    return bare if bare is None or ends_with_its_picture(bare, picture.media_type) else None
 
 
 def _encoded_anew(picture: Picture, sink: int, wanted: NormaliseOrder, result: tuple[Format, Size, int]) -> Drawn:
@@ -138,7 +137,7 @@ def _encoded_anew(picture: Picture, sink: int, wanted: NormaliseOrder, result: t
 
     def make(fail_on: str) -> bytes:
         if frames > 1:
-            return encode(_animation(picture, size, lambda image: image), settings)
+            return encode(_animation(picture, size, lambda image: image, srgb=not keeps_profile), settings)
         return encode(picture.still(size, fail_on, srgb=not keeps_profile), settings)
 
     content = patiently(make)
@@ -152,9 +151,11 @@ def _frames_left(content: bytes, chosen: Format, frames: int) -> int:
     return int(getattr(pyvips.Image, f"{chosen}load_buffer")(content).get_n_pages())
 
 
-def _animation(picture: Picture, size: Size, place: Callable[[pyvips.Image], pyvips.Image]) -> pyvips.Image:
+def _animation(
+    picture: Picture, size: Size, place: Callable[[pyvips.Image], pyvips.Image], *, srgb: bool = True
+) -> pyvips.Image:
     """Each frame for itself, so that none bleeds into the next, one above the other again."""
-    pages = in_eight_bits(picture.frame_strip()).pagesplit()
+    pages = in_eight_bits(picture.frame_strip(srgb=srgb)).pagesplit()
     frames = [place(page if Size(page.width, page.height) == size else _scaled(page, size)) for page in pages]
     joined = pyvips.Image.arrayjoin(frames, across=1).copy(interpretation="srgb")
     joined.set_type(pyvips.GValue.gint_type, "page-height", frames[0].height)

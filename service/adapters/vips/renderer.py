@@ -28,7 +28,7 @@ from service.domain.rendition import Format, Normalisation, Preset, original_for
 from service.observability import RenderingState
 from service.ports.renderer import Rendered
 
-ENGINE = f"vips-{version('pyvips-binary')}/2"
+ENGINE = f"vips-{version('pyvips-binary')}/3"
 """Names whatever decides over the bytes that come out: libvips with its encoders, and the number of this package."""
 
 CORES = cores()

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from service.adapters.vips.jpeg_tables import FRAMES, HUFFMAN, QUANTISATION, SCAN, Segment, with_used_tables
 from service.adapters.vips.malformed import Malformed
 from service.adapters.vips.png_pixels import PngPixels
 
-_JPEG_LINES = 0xDC
-"""DNL: decoders skip it, whatever it holds."""
-
+_JPEG_RESTARTS = 0xDD
+_JPEG_KEPT = FRAMES | {QUANTISATION, HUFFMAN, SCAN, _JPEG_RESTARTS}
+_JPEG_ONCE = frozenset({0xE0, 0xEE, _JPEG_RESTARTS})
+_JPEG_WITHOUT_CONTENT = frozenset(range(0xD0, 0xD9)) | {0x01}
 _SCAN_END = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 _PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS acTL fcTL fdAT".split())
-_PNG_ONCE = {b"gAMA": {4}, b"cHRM": {32}, b"sRGB": {1}, b"sBIT": {1, 2, 3, 4}, b"pHYs": {9}, b"bKGD": {1, 2, 6}}
+_PNG_EXACTLY = {b"IHDR": 13, b"IEND": 0, b"acTL": 8, b"fcTL": 26}
+_PNG_ONCE = {b"gAMA": {4}, b"cHRM": {32}, b"sRGB": {1}, b"sBIT": {1, 2, 3, 4}, b"pHYs": {9}}
 _PNG_ONCE |= {b"cICP": {4}, b"mDCV": {24}, b"cLLI": {8}, b"tRNS": set(range(257)), b"PLTE": set(range(3, 769, 3))}
 """Lengths that they may have: a decoder passes over one of another length, or a second one."""
+_PNG_LIGHT = {b"mDCV", b"cLLI"}
 _PNG_WITHOUT_PALETTE = {0, 2, 4, 6}
-_WEBP_CHUNKS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
-_WEBP_FRAME_CHUNKS = frozenset({b"ALPH", b"VP8 ", b"VP8L"})
-_WEBP_EXIF, _WEBP_XMP, _WEBP_PROFILE = 0x08, 0x04, 0x20
+_WEBP_PIXELS = frozenset({b"ALPH", b"VP8 ", b"VP8L"})
+_WEBP_FRAMES = {(b"VP8 ",), (b"VP8L",), (b"ALPH", b"VP8 ")}
+_WEBP_EXACTLY = {b"VP8X": 10, b"ANIM": 6}
+_WEBP_CHUNKS = _WEBP_PIXELS | {b"VP8X", b"ANIM", b"ANMF"}
+_WEBP_ANIMATED, _WEBP_ALPHA, _WEBP_PROFILE = 0x02, 0x10, 0x20
 _LOOPS = (b"\x0bNETSCAPE2.0\x03\x01", b"\x0bANIMEXTS1.0\x03\x01")
+_LOOP_SIZE = 18
+"""Bytes up to the number of rounds; nothing more belongs there."""
 _AVIF_META = frozenset({b"hdlr", b"pitm", b"iinf", b"iloc", b"iprp", b"iref"})
 _AVIF_PROPERTIES = frozenset(
     b"ispe pixi av1C colr auxC irot imir pasp clap a1op lsel clli mdcv".split()
@@ -54,8 +62,21 @@ def stripped(data: bytes, media_type: str, *, keep_profile: bool) -> bytes | Non
 
 
 def _jpeg(data: bytes, keep_profile: bool) -> Iterator[bytes]:
-    """ITU T.81 §B.1.1: markers, each with its segment, and scans up to the next marker."""
+    """ITU T.81 §B.1.1: what is needed of the segments, between the marks of beginning and end."""
     yield data[:2]
+    segments, seen = list[Segment](), set[int]()
+    for marker, segment in jpeg_segments(data):
+        if _jpeg_needs(marker, segment[4:], keep_profile):
+            if marker in _JPEG_ONCE & seen:
+                raise Malformed("a segment stands twice")
+            segments.append((marker, segment))
+            seen.add(marker)
+    yield from with_used_tables(segments)
+    yield b"\xff\xd9"
+
+
+def jpeg_segments(data: bytes) -> Iterator[Segment]:
+    """Of a file, each from its marker on, scans up to the next marker. Raises `Malformed`, `IndexError`."""
     at = 2
     while True:
         if data[at] != 0xFF:
@@ -64,11 +85,11 @@ def _jpeg(data: bytes, keep_profile: bool) -> Iterator[bytes]:
             at += 1
         marker = data[at + 1]
         if marker == 0xD9:
-            yield data[at : at + 2]
             return
+        if marker in _JPEG_WITHOUT_CONTENT:
+            raise Malformed("a marker stands where none may stand")
         end = _jpeg_segment_end(data, at, marker)
-        if _jpeg_needs(marker, data[at + 4 : end], keep_profile):
-            yield data[at:end]
+        yield marker, data[at:end]
         at = end
 
 
@@ -91,7 +112,7 @@ def _jpeg_needs(marker: int, segment: bytes, keep_profile: bool) -> bool:
         return keep_profile and segment.startswith(_ICC_START)
     if marker == 0xEE:
         return segment.startswith(b"Adobe") and len(segment) == 12
-    return 0xC0 <= marker <= 0xDF and marker != _JPEG_LINES
+    return marker in _JPEG_KEPT
 
 
 def _png(data: bytes, keep_profile: bool) -> Iterator[bytes]:
@@ -103,6 +124,8 @@ def _png(data: bytes, keep_profile: bool) -> Iterator[bytes]:
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
         if len(kind) < 4 or end > len(data):
             raise Malformed("a chunk is cut short")
+        if end - at - 12 != _PNG_EXACTLY.get(kind, end - at - 12):
+            raise Malformed("a chunk of another length")
         pixels.follow(kind, data[at + 8 : end - 4])
         if _png_needs(kind, end - at - 12, seen, data[25], keep_profile=keep_profile):
             yield data[at:end]
@@ -114,6 +137,8 @@ def _png(data: bytes, keep_profile: bool) -> Iterator[bytes]:
 
 
 def _png_needs(kind: bytes, length: int, seen: set[bytes], colour_type: int, *, keep_profile: bool) -> bool:
+    if (kind in _PNG_ONCE and b"IDAT" in seen) or (kind in _PNG_LIGHT and not keep_profile):
+        return False  # a decoder passes over it; the light of a screen means nothing in sRGB
     if kind in _PNG_ONCE:
         is_palette_of_none = kind == b"PLTE" and colour_type in _PNG_WITHOUT_PALETTE
         return length in _PNG_ONCE[kind] and kind not in seen and not is_palette_of_none
@@ -125,54 +150,104 @@ def _webp(data: bytes, keep_profile: bool) -> Iterator[bytes]:
     size = struct.unpack_from("<I", data, 4)[0]
     if size + 8 > len(data):
         raise Malformed("the file is cut short")
-    gone = _WEBP_EXIF | _WEBP_XMP | (0 if keep_profile else _WEBP_PROFILE)
-    kept, at = b"", 12
-    while at < size + 8:
+    kept = list[tuple[bytes, bytes]]()
+    for kind, content in _webp_chunks(data, 12, size + 8):
+        if kind == b"ANMF":
+            frame = [each for each in _webp_chunks(content, 16, len(content)) if each[0] in _WEBP_PIXELS]
+            kept.append((kind, content[:16] + _webp_joined(_pixels_once(frame))))
+        elif kind in _WEBP_CHUNKS or (kind == b"ICCP" and keep_profile):
+            kept.append((kind, content))
+    kinds = [kind for kind, _ in kept]
+    if b"ANMF" not in kinds:
+        _pixels_once([each for each in kept if each[0] in _WEBP_PIXELS])
+    if any(len(content) != _WEBP_EXACTLY.get(kind, len(content)) for kind, content in kept) or any(
+        kinds.count(kind) > 1 for kind in (*_WEBP_EXACTLY, b"ICCP")
+    ):
+        raise Malformed("a chunk of another length, or twice")
+    yield webp_file((kind, _webp_flags(each, keep_profile) if kind == b"VP8X" else each) for kind, each in kept)
+
+
+def _webp_chunks(data: bytes, at: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
+    while at < stop:
         kind, length = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
         end = at + 8 + length + length % 2
-        if end > size + 8:
+        if end > stop:
             raise Malformed("a chunk is cut short")
-        chunk = data[at:end]
-        if kind == b"VP8X":
-            chunk = chunk[:8] + bytes([chunk[8] & ~gone & 0xFF]) + chunk[9:]
+        yield kind, data[at + 8 : at + 8 + length]
+        at = end
+
+
+def webp_file(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The file of these chunks."""
+    body = _webp_joined(chunks)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+def webp_frames(data: bytes) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Of a stripped file, the chunks of a file of its own for each frame."""
+    chunks = list(_webp_chunks(data, 12, len(data)))
+    if all(kind != b"ANMF" for kind, _ in chunks):
+        yield [(kind, each) for kind, each in chunks if kind in _WEBP_PIXELS | {b"VP8X"}]
+    for kind, each in chunks:
         if kind == b"ANMF":
-            chunk = _webp_frame(chunk)
-        if kind in _WEBP_CHUNKS or (kind == b"ICCP" and keep_profile):
-            kept += chunk
-        at = end
-    yield data[:4] + struct.pack("<I", 4 + len(kept)) + data[8:12] + kept
+            size, pixels = each[6:12], list(_webp_chunks(each, 16, len(each)))
+            flags = _WEBP_ALPHA if pixels[0][0] == b"ALPH" else 0
+            yield [(b"VP8X", bytes([flags, 0, 0, 0]) + size), *pixels]
 
 
-def _webp_frame(chunk: bytes) -> bytes:
-    """A frame with its pixels and their transparency alone: RFC 9649 §2.7.1.1 lets anything follow them."""
-    kept, at = chunk[8:24], 24
-    while at < len(chunk):
-        kind, length = chunk[at : at + 4], struct.unpack_from("<I", chunk, at + 4)[0]
-        end = at + 8 + length + length % 2
-        if end > len(chunk):
-            raise Malformed("a chunk of a frame is cut short")
-        if kind in _WEBP_FRAME_CHUNKS:
-            kept += chunk[at:end]
-        at = end
-    return chunk[:4] + struct.pack("<I", len(kept)) + kept
+def _webp_joined(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(kind + struct.pack("<I", len(each)) + each + b"\0" * (len(each) % 2) for kind, each in chunks)
+
+
+def _pixels_once(chunks: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Pixels stand once in a frame (RFC 9649 §2.7.1.1), with their transparency before them."""
+    if tuple(kind for kind, _ in chunks) not in _WEBP_FRAMES:
+        raise Malformed("not one picture")
+    return chunks
+
+
+def _webp_flags(content: bytes, keep_profile: bool) -> bytes:
+    """VP8X: that there are metadata is no longer so, and what is reserved is zero."""
+    kept = _WEBP_ANIMATED | _WEBP_ALPHA | (_WEBP_PROFILE if keep_profile else 0)
+    return bytes([content[0] & kept, 0, 0, 0]) + content[4:]
 
 
 def _gif(data: bytes, _keep_profile: bool) -> Iterator[bytes]:
     """GIF89a §15-27: the screen, then blocks up to the trailer."""
     at = 13 + _colours(data[10])
     yield data[:at]
+    control = b""
     while data[at : at + 1] != b";":
         start, kind = at, data[at : at + 1]
         if kind == b",":
+            _within_screen(data, at)
             at = _after_blocks(data, at + 11 + _colours(data[at + 9]))
-            yield data[start:at]
+            yield control + data[start:at]
+            control = b""
         elif kind == b"!":
             at = _after_blocks(data, at + 2)
-            if data[start + 1] == 0xF9 or (data[start + 1] == 0xFF and data[start + 2 : at].startswith(_LOOPS)):
-                yield data[start:at]
+            if data[start + 1] == 0xF9:
+                control = _gif_control(data[start:at])
+            elif data[start + 1] == 0xFF and data[start + 2 : at].startswith(_LOOPS):
+                yield data[start : start + _LOOP_SIZE] + b"\0"
         else:
             raise Malformed("a block of no kind")
     yield b";"
+
+
+def _gif_control(block: bytes) -> bytes:
+    """GIF89a §23: of the one picture behind it, four bytes."""
+    if len(block) != 8 or block[2] != 4:
+        raise Malformed("a control of another length")
+    return block
+
+
+def _within_screen(data: bytes, at: int) -> None:
+    """A picture beside the screen is seen by nobody."""
+    screen_width, screen_height = struct.unpack_from("<HH", data, 6)
+    left, top, width, height = struct.unpack_from("<HHHH", data, at + 1)
+    if not (0 < width <= screen_width - left and 0 < height <= screen_height - top):
+        raise Malformed("a picture beside the screen")
 
 
 def _colours(flags: int) -> int:
