@@ -28,8 +28,8 @@ from service.ports.renderer import Renderer
 from service.ports.renditions import PublishedRendition, Rendition, RenditionKey, Renditions
 from service.ports.storage import Storage
 
-CLAIM = timedelta(seconds=60)
-"""How long others wait for a process that died while it was making a rendition."""
+CLAIM = timedelta(seconds=5)
+"""How long others wait for a process that died, or lost the database, while it was making a rendition."""
 
 MOST_AT_ONCE = 64
 """Renditions that one process has begun: so many parents may lie in its spool, so many ask the database."""
@@ -64,12 +64,12 @@ class MakeRendition:
     lifetimes: Lifetimes
     read_only: bool = False
     most_at_once: int = MOST_AT_ONCE
+    claim_for: timedelta = CLAIM
     clock: Callable[[], float] = monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _put: PutObject = field(init=False, repr=False, compare=False)
     _making: dict[RenditionKey, asyncio.Task[Rendition]] = field(default_factory=dict, init=False, repr=False)
     _refused: dict[RenditionKey, tuple[float, RefkeepError]] = field(default_factory=dict, init=False, repr=False)
-    _ending: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """What it puts bytes into the store with is made of the same parts."""
@@ -101,7 +101,7 @@ class MakeRendition:
 
     async def aclose(self) -> None:
         """Give up what is being made. Idempotent."""
-        making = [*self._making.values(), *self._ending]
+        making = list(self._making.values())
         for task in making:
             task.cancel()
         await asyncio.gather(*making, return_exceptions=True)
@@ -124,43 +124,28 @@ class MakeRendition:
     async def _find_or_make(self, key: RenditionKey, wanted: Wanted) -> Rendition:
         """Wait until somebody has made it, or the making is ours. Who made it has ended its claim: look, then."""
         pause, deadline = _FIRST_PAUSE, self.clock() + _PATIENCE_SECONDS
-        while not (is_ours := await self._claim(key)) and self.clock() < deadline:
+        while not (is_ours := await self.renditions.claim(key, self.claim_for)) and self.clock() < deadline:
             await self.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         if not is_ours:
             raise RenderBusy
+        keeping = asyncio.create_task(self._keep_claim(key))
         try:
             return await self.renditions.find(key) or await self._make(key, wanted)
         finally:
+            keeping.cancel()
             await asyncio.shield(self._disclaim(key))
 
-    async def _claim(self, key: RenditionKey) -> bool:
-        try:
-            return await self.renditions.claim(key, CLAIM)
-        except RefkeepError:  # the answer alone may be lost: then the claim is ours, and nobody knows
-            self._disclaim_later(key)
-            raise
+    async def _keep_claim(self, key: RenditionKey) -> None:
+        """For as long as it takes: a claim is short, so that nobody waits for the dead."""
+        while True:
+            await asyncio.sleep(self.claim_for.total_seconds() / 3)
+            with suppress(RefkeepError):
+                await self.renditions.prolong(key, self.claim_for)
 
     async def _disclaim(self, key: RenditionKey) -> None:
-        try:
+        with suppress(RefkeepError):  # the claim ends by itself
             await self.renditions.disclaim(key)
-        except RefkeepError:
-            self._disclaim_later(key)
-
-    def _disclaim_later(self, key: RenditionKey) -> None:
-        """A claim ends by itself, but until then nobody can make the rendition: so it is not left to that."""
-        task = asyncio.create_task(self._disclaim_until_heard(key))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-
-    async def _disclaim_until_heard(self, key: RenditionKey) -> None:
-        pause, deadline = _LONGEST_PAUSE, self.clock() + CLAIM.total_seconds()
-        while self.clock() < deadline:
-            await self.sleep(pause)
-            pause *= 2
-            with suppress(RefkeepError):
-                return await self.renditions.disclaim(key)
-        return None
 
     @observed("rendition.make", layer="usecase")
     async def _make(self, key: RenditionKey, wanted: Wanted) -> Rendition:

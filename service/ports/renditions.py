@@ -66,6 +66,9 @@ class Renditions(Protocol):
         it is yours: the claim before may just have ended with the rendition.
         """
 
+    async def prolong(self, key: RenditionKey, claim_for: timedelta) -> None:
+        """Let this caller's claim end `claim_for` from now. Does nothing where it has ended."""
+
     async def disclaim(self, key: RenditionKey) -> None:
         """End this caller's claim after it could not make the rendition. Idempotent."""
 

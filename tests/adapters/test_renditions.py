@@ -326,6 +326,13 @@ async def test_one_claims_the_making_and_the_next_comes_when_that_ends(yard: Yar
     assert await renditions.claim(thumb_of(parent, CARD), minute), "another rendition is another affair"
     await yard.advance(minute + MOMENT)
     assert await renditions.claim(key, minute), "whoever had it is gone"
+    await yard.advance(minute / 2)
+    await renditions.prolong(key, minute)
+    await yard.advance(minute / 2 + MOMENT)
+    assert not await renditions.claim(key, minute), "whoever has it is at work"
+    await yard.advance(minute)
+    await renditions.prolong(thumb_of(parent, "3" * 16), minute)
+    assert await renditions.claim(key, minute)
     await renditions.disclaim(key)
     assert await renditions.claim(key, minute)
     await yard.render(key, b"small")

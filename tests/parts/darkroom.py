@@ -13,7 +13,7 @@ from service.adapters.memory.objects import MemoryObjects
 from service.application.lifetimes import Lifetimes
 from service.application.make_rendition import MakeRendition
 from service.domain.blob import MediaInfo, Sha256
-from service.domain.errors import NotFound, Unavailable
+from service.domain.errors import NotFound
 from service.domain.placeholder import Placeholder
 from service.domain.policy import Cardinality, Policies, Policy, Visibility
 from service.domain.rendition import Format, Normalisation, Preset
@@ -74,12 +74,12 @@ class PlainRenderer:
 
 @dataclass
 class KnownRenditions:
-    """See the port; `lost` are parents that nobody holds any longer, `claim_is_unheard` loses the answer to a claim."""
+    """See the port; `lost` are parents that nobody holds any longer."""
 
     known: dict[RenditionKey, Rendition] = field(default_factory=dict)
     claims: set[RenditionKey] = field(default_factory=set)
     lost: set[Sha256] = field(default_factory=set)
-    claim_is_unheard: bool = False
+    prolonged: asyncio.Queue[tuple[RenditionKey, timedelta]] = field(default_factory=asyncio.Queue)
     fails_with: Exception | None = None
 
     async def find(self, key: RenditionKey) -> Rendition | None:
@@ -93,15 +93,19 @@ class KnownRenditions:
         await asyncio.sleep(0)
         is_free = key not in self.claims
         self.claims.add(key)
-        if self.claim_is_unheard:
-            raise Unavailable("The database does not answer.")
         return is_free
+
+    async def prolong(self, key: RenditionKey, claim_for: timedelta) -> None:
+        """See the port."""
+        self.prolonged.put_nowait((key, claim_for))
+        if self.fails_with is not None:
+            raise self.fails_with
 
     async def disclaim(self, key: RenditionKey) -> None:
         """See the port."""
+        self.claims.discard(key)
         if self.fails_with is not None:
             raise self.fails_with
-        self.claims.discard(key)
 
     async def publish(self, key: RenditionKey, reservation: Reservation, media: MediaInfo) -> PublishedRendition:
         """See the port."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,12 +68,6 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
-        await asyncio.sleep(0)
-
-
-async def turns(count: int) -> None:
-    """Let everything that is ready go on, so many times."""
-    for _ in range(count):
         await asyncio.sleep(0)
 
 
@@ -217,49 +211,24 @@ async def test_nobody_waits_for_ever_for_another_replica(room: Darkroom) -> None
     assert room.renditions.claims == {make.key(WANTED)}, "it is another's"
 
 
+@pytest.mark.parametrize("error", [None, Unavailable("The database does not answer.")])
+async def test_a_claim_is_kept_for_as_long_as_it_takes(room: Darkroom, error: Exception | None) -> None:
+    room.renderer.may_end.clear()
+    room.renditions.fails_with = error
+    make, prolonged = room.replica(claim_for=timedelta(milliseconds=3)), room.renditions.prolonged
+    making = asyncio.create_task(make(WANTED))
+    async with asyncio.timeout(10):
+        assert {await prolonged.get() for _ in range(3)} == {(make.key(WANTED), make.claim_for)}
+    room.renderer.may_end.set()
+    await making
+    before = prolonged.qsize()
+    await asyncio.sleep(0.02)
+    assert prolonged.qsize() == before
+
+
 async def test_a_claim_that_cannot_be_ended_ends_by_itself(room: Darkroom) -> None:
     room.renditions.fails_with = Unavailable("The database does not answer.")
     assert (await room.replica()(WANTED)).content.size
-
-
-@pytest.mark.parametrize("is_unheard", [False, True], ids=["its end", "the answer to it"])
-async def test_a_claim_is_ended_when_the_database_answers_again(room: Darkroom, *, is_unheard: bool) -> None:
-    renditions = room.renditions
-    renditions.fails_with, renditions.claim_is_unheard = Unavailable("The database does not answer."), is_unheard
-    pauses, is_seen = list[float](), asyncio.Event()
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 3:
-            renditions.fails_with = None
-        await is_seen.wait()
-
-    make = room.replica(sleep=sleep)
-    with pytest.raises(Unavailable) if is_unheard else nullcontext():
-        await make(WANTED)
-    assert renditions.claims == {make.key(WANTED)}
-    is_seen.set()
-    await turns(100)
-    assert renditions.claims == set()
-    assert pauses == [0.5, 1, 2]
-
-
-async def test_an_end_that_is_never_heard_is_not_told_for_ever(room: Darkroom) -> None:
-    clock = Clock()
-    room.renditions.fails_with = Unavailable("The database does not answer.")
-    make = room.replica(clock=clock, sleep=clock.sleep)
-    await make(WANTED)
-    await turns(100)
-    assert 160 <= clock.now < 230
-    assert room.renditions.claims == {make.key(WANTED)}
-
-
-async def test_what_is_to_be_ended_ends_with_the_process(room: Darkroom) -> None:
-    room.renditions.fails_with = Unavailable("The database does not answer.")
-    make = room.replica()
-    await make(WANTED)
-    async with asyncio.timeout(0.4):
-        await make.aclose()
 
 
 async def test_where_nothing_may_be_written_nothing_is_made(room: Darkroom) -> None:

@@ -47,6 +47,9 @@ SELECT $1, $2, $3, refkeep_now() + $4::interval FROM quick
 ON CONFLICT (parent, definition, format) DO UPDATE SET until = EXCLUDED.until WHERE c.until <= refkeep_now()
 RETURNING 1
 """
+_PROLONG = """
+UPDATE rendition_claims SET until = refkeep_now() + $4::interval WHERE parent = $1 AND definition = $2 AND format = $3
+"""
 _DISCLAIM = "DELETE FROM rendition_claims WHERE parent = $1 AND definition = $2 AND format = $3"
 # The object's row is locked, then read. `r` is what was published before: it stands where its own blob can be served.
 _LOAD = f"""
@@ -122,6 +125,11 @@ class PostgresRenditions:
     async def claim(self, key: RenditionKey, claim_for: timedelta) -> bool:
         """See the port."""
         return await self.database.fetchrow(_CLAIM, *_columns(key), claim_for) is not None
+
+    @observed("renditions.prolong", layer="repo", span_name="UPDATE rendition_claims")
+    async def prolong(self, key: RenditionKey, claim_for: timedelta) -> None:
+        """See the port."""
+        await self.database.fetchrow(_PROLONG, *_columns(key), claim_for)
 
     @observed("renditions.disclaim", layer="repo", span_name="DELETE rendition_claims")
     async def disclaim(self, key: RenditionKey) -> None:
