@@ -41,6 +41,10 @@ def bench(rounds: int, seconds: int, only: tuple[str, ...], write: bool) -> None
             sys.exit(2)
     missing = [name for name, binary in _PROGRAMS.items() if program(binary) is None]
     with tempfile.TemporaryDirectory(prefix="refkeep-bench-") as folder, ExitStack() as stack:
+        if not stack.enter_context(peers.scheduled_as_in_a_unit()):
+            click.echo(
+                "sessions compete as groups here: sysctl kernel.sched_autogroup_enabled=0 for fair figures", err=True
+            )
         yard = _opened(stack, Path(folder), rows, missing)
         results = [_measured(yard, row, missing, rounds, seconds) for row in rows]
         releases = ", ".join(f"{peer.name} {peer.release}" for peer in yard.peers.values())

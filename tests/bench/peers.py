@@ -22,6 +22,7 @@ from tests.parts.seaweed import free_ports, running_seaweed
 from tests.parts.service import REFKEEP, environment
 
 SERVER_CPU, LOAD_CPU = 0, 1
+_SESSIONS_ARE_GROUPS = Path("/proc/sys/kernel/sched_autogroup_enabled")
 _NGINX = """
 worker_processes 1;
 daemon off;
@@ -93,6 +94,23 @@ def pinned(cpu: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def scheduled_as_in_a_unit() -> Iterator[bool]:
+    """No session is a scheduling group of its own meanwhile, as in containers; False where that may not be said.
+
+    Every backend of PostgreSQL leads a session: beside a group that uses up their processor one may wait for seconds.
+    """
+    before = _SESSIONS_ARE_GROUPS.read_text() if _SESSIONS_ARE_GROUPS.exists() else "0"
+    if before.strip() == "0" or not os.access(_SESSIONS_ARE_GROUPS, os.W_OK):
+        yield before.strip() == "0"
+        return
+    _SESSIONS_ARE_GROUPS.write_text("0")
+    try:
+        yield True
+    finally:
+        _SESSIONS_ARE_GROUPS.write_text(before)
 
 
 @contextlib.contextmanager
