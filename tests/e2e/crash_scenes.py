@@ -20,7 +20,7 @@ import msgspec
 from tests.parts.audit import audit
 from tests.parts.blobs import files_under
 from tests.parts.caller import Caller, sha256_of
-from tests.parts.failpoints import Course, Fault
+from tests.parts.failpoints import Course, Fault, Kind
 from tests.parts.fresh import fresh_jpeg
 from tests.parts.seaweed import free_ports
 from tests.parts.service import PATIENCE_S, Refkeep, environment, eventually
@@ -30,7 +30,7 @@ LONG_AGO_S = 3600
 _BUSY = """SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"""
 _numbers = count(1)
-_last_folders: deque[str] = deque(maxlen=64)
+_last_folders: deque[str] = deque(maxlen=200)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class Stage:
         eventually(self.is_ready)
         eventually(self._is_quiet)
         return answer, course
+
+    def renew(self) -> None:
+        """Begin a new life of the replica, which remembers nothing."""
+        self.send(upload(self), {"fault": str(Fault(Kind.KILL, 1)), "record": f"course-{next(_numbers)}"})
+        eventually(self.is_ready)
 
     def is_ready(self) -> bool:
         """Whether the replica answers, with everything it needs."""
@@ -207,7 +212,7 @@ def replacement(stage: Stage) -> Scene:
 
 
 def new_picture() -> bytes:
-    """A JPEG that nobody has sent. Its folder is none of the last ones, so that a fresh process has yet to make it."""
+    """A JPEG that nobody has sent, in none of the last folders: a process that began since has yet to make its own."""
     while True:
         picture = fresh_jpeg()
         folder = sha256_of(picture)[:2]

@@ -53,7 +53,8 @@ def mortal_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def course_of(stage: Stage, setting: Setting) -> list[str]:
-    """The steps of a request that goes well, in a process that has served one like it."""
+    """The steps of a request that goes well, in a new process that has served one like it."""
+    stage.renew()
     stage.perform(setting(stage))
     answer, course = stage.perform(setting(stage))
     assert answer is not None
@@ -96,7 +97,7 @@ def test_a_kill_before_any_step_or_amid_it_leaves_all_or_nothing(stage: Stage, s
             scene = setting(stage)
             answer, course = stage.perform(scene, Fault(kind, at))
             assert course.died
-            assert course.steps[-1] == step
+            assert course.steps == steps[:at]
             ends_well(stage, scene, answer)
             assert stage.findings() == []
 
@@ -134,7 +135,8 @@ def test_a_failed_call_on_the_disk_is_a_failed_upload(
     steps = course_of(stage, setting)
     for at in (at for at, step in enumerate(steps, 1) if is_of_disk(step)):
         scene = setting(stage)
-        answer, _ = stage.perform(scene, Fault(kind, at))
+        answer, course = stage.perform(scene, Fault(kind, at))
+        assert course.steps[:at] == steps[:at]
         assert answer is not None
         if steps[at - 1] not in CLEANING and REMOVING not in steps[:at]:
             problem(answer, status, code)
@@ -145,9 +147,11 @@ def test_a_failed_call_on_the_disk_is_a_failed_upload(
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.ANSWER_LOST])
 def test_a_connection_lost_at_any_statement_leaves_all_or_nothing(stage: Stage, setting: Setting, kind: Kind) -> None:
-    for at in (at for at, step in enumerate(course_of(stage, setting), 1) if is_statement(step)):
+    steps = course_of(stage, setting)
+    for at in (at for at, step in enumerate(steps, 1) if is_statement(step)):
         scene = setting(stage)
-        answer, _ = stage.perform(scene, Fault(kind, at))
+        answer, course = stage.perform(scene, Fault(kind, at))
+        assert course.steps[:at] == steps[:at]
         assert answer is not None
         if not answer.is_success:
             problem(answer, 503, "unavailable")

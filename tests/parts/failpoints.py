@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,10 +24,11 @@ import msgspec
 _BY_PATH = ("open", "mkdir", "rename", "replace", "link", "symlink", "truncate", "unlink", "rmdir")
 _BY_DESCRIPTOR = ("write", "pwrite", "fsync", "fdatasync", "ftruncate", "close")
 _STATEMENTS = ("execute", "fetch", "fetchrow", "fetchval")
-_PULSE = "SELECT 1"
 _BY_THE_CLOCK = ("FROM api_keys", "SELECT s.store_epoch")
-"""How often a key is looked up, the database's pulse felt, or a move of the store looked for, is a matter of seconds,
-not of steps: what is remembered for so long is only read."""
+"""How often a key is looked up, or a move of the store looked for, is a matter of seconds, not of steps: what is
+remembered for so long is only read."""
+_recorded_in: ContextVar[Path | None] = ContextVar("recorded_in", default=None)
+"""Where the course of the request goes whose context this is. What the service does beside requests has none."""
 
 
 class Kind(StrEnum):
@@ -93,6 +95,7 @@ class Steps:
     def counted(self, fault: Fault, record: Path) -> Iterator[None]:
         """Count from 1 meanwhile, let `fault` happen, and leave the `Course` in `record`, also at death."""
         self._fault, self._record, self._taken, self._open_files = fault, record, [], {}
+        _recorded_in.set(record)
         try:
             yield
         finally:
@@ -101,7 +104,7 @@ class Steps:
 
     def take(self, name: str) -> Kind:
         """Count a step that is about to be taken; what is to go wrong with it."""
-        if self._fault is None:
+        if self._fault is None or not self._is_of_request():
             return Kind.NOTHING
         self._taken.append(name)
         kind, now = self._fault.kind, len(self._taken)
@@ -125,6 +128,10 @@ class Steps:
         for name in _STATEMENTS:
             setattr(asyncpg.Connection, name, self._statement(getattr(asyncpg.Connection, name)))
 
+    def _is_of_request(self) -> bool:
+        """Whether the request that is counted does this, itself or in a task or thread that it began."""
+        return self._fault is not None and _recorded_in.get() == self._record
+
     def _write(self, *, died: bool) -> None:
         if self._record is not None:
             unfinished = self._record.with_suffix(".part")
@@ -141,7 +148,7 @@ class Steps:
     def _by_path(self, call: str, real: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(real)
         def counted(path: object, *arguments: Any, **options: Any) -> Any:
-            name = None if self._fault is None else self._name_of(path)
+            name = self._name_of(path) if self._is_of_request() else None
             if name is None:
                 return real(path, *arguments, **options)
             if (code := _ERRNO.get(self.take(f"{call} {name}"))) is not None:
@@ -157,7 +164,7 @@ class Steps:
         @functools.wraps(real)
         def counted(descriptor: int, *arguments: Any) -> Any:
             name = self._open_files.get(descriptor)
-            if name is None or self._fault is None:
+            if name is None or not self._is_of_request():
                 return real(descriptor, *arguments)
             kind = self.take(f"{call} {name}")
             if call == "close":
@@ -178,7 +185,7 @@ class Steps:
         async def counted(
             connection: asyncpg.Connection[asyncpg.Record], query: str, *arguments: Any, **options: Any
         ) -> Any:
-            uncounted = query == _PULSE or any(part in query for part in _BY_THE_CLOCK)
+            uncounted = any(part in query for part in _BY_THE_CLOCK)
             kind = Kind.NOTHING if uncounted else self.take(_name_of_statement(query))
             if kind is Kind.CUT:
                 connection.terminate()
