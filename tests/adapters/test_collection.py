@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -332,7 +333,7 @@ _OURS = "SELECT delete_after > refkeep_now() AS ours FROM objects WHERE key = $1
 
 @dataclass
 class Slow:
-    """A store that takes a second for each removal, by the database's clock and the collector's."""
+    """A store that takes a second more for each removal, by the database's clock and the collector's."""
 
     yard: Yard
     seconds: int = 0
@@ -348,7 +349,7 @@ class Slow:
             await self.yard.store.delete(key)
 
     def clock(self) -> float:
-        return float(self.seconds)
+        return time.monotonic() + self.seconds
 
 
 async def test_no_bytes_are_removed_on_a_claim_that_has_ended(yard: Yard) -> None:

@@ -108,7 +108,7 @@ async def test_thirty_percent_of_refusals_stop_nothing(config: S3Config, relay: 
         return Fate(status=503)
 
     relay.decide = decide
-    async with opened(replace(config, patience=60.0), tmp_path) as storage:  # time is another test's affair
+    async with opened(config, tmp_path) as storage:
         contents = [noise(10_000, seed) for seed in range(30)]
         stored = await asyncio.gather(*(put(storage, content) for content in contents))
         assert await asyncio.gather(*(get(storage, key) for key in stored)) == contents

@@ -16,7 +16,15 @@ BUCKET = "refkeep-tests"
 
 
 def config_for(server: Seaweed) -> S3Config:
-    return S3Config(BUCKET, server.url, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY)
+    """With patience for a busy machine: how soon a store is given up is the affair of a few tests, which say so."""
+    return S3Config(
+        BUCKET,
+        server.url,
+        access_key_id=ACCESS_KEY,
+        secret_access_key=SECRET_KEY,
+        read_timeout=60.0,
+        patience=60.0,
+    )
 
 
 @asynccontextmanager

@@ -260,7 +260,7 @@ class House:
 @contextmanager
 def opened_house(yard: Yard, seaweed: Seaweed, folder: Path, bucket: str) -> Iterator[House]:
     """Nothing is in either store."""
-    config = replace(config_for(seaweed), bucket=bucket, patience=60.0, read_timeout=60.0)
+    config = replace(config_for(seaweed), bucket=bucket)
     with yard.postgres.database() as url, asyncio.Runner() as runner:
         look = S3Storage(config, folder.parent / "look")
         runner.run(_opened(look))
