@@ -134,10 +134,9 @@ def test_bad_cursors_are_refused_before_anything_waits(acme: Caller, headers: di
 
 def test_those_who_wait_keep_no_connection_to_the_database(service: Refkeep, acme: Caller) -> None:
     start = edge(acme)
-    polls = [waiting(acme, after=start, wait=3) for _ in range(30)]  # three times the pool
-    caller = service.caller("read", "write", workspace=acme.workspace)
+    polls = [waiting(acme, after=start) for _ in range(30)]  # three times the pool
+    caller, other = service.caller("read", "write", workspace=acme.workspace), service.caller("read", "write")
     began = time.monotonic()
-    other = service.caller("read", "write")
     other.upload(fresh_text())
     assert time.monotonic() - began < 5
     caller.upload(fresh_text())
