@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from statistics import median
 
@@ -40,23 +40,35 @@ class Ordeal:
     before: set[tuple[str, str]]
 
 
-def server_sockets(service: Refkeep) -> set[int]:
-    """The ports of all clients whose connections the service has open."""
-    workers = psutil.Process(service.process.pid).children(recursive=True)
-    found = [connection for worker in workers for connection in worker.net_connections("tcp")]
-    return {connection.raddr.port for connection in found if connection.status == "ESTABLISHED"}
+@dataclass
+class Connections:
+    """The ports of all clients whose connections the service has open, as of a moment ago."""
+
+    service: Refkeep
+    ports: set[int] = field(default_factory=set)
+
+    async def follow(self) -> None:
+        """Look again and again, for everyone: a look takes its time where there are many processes."""
+        while True:
+            self.ports = await asyncio.to_thread(self._look)
+            await asyncio.sleep(0.5)
+
+    def _look(self) -> set[int]:
+        workers = psutil.Process(self.service.process.pid).children(recursive=True)
+        found = [connection for worker in workers for connection in worker.net_connections("tcp")]
+        return {connection.raddr.port for connection in found if connection.status == "ESTABLISHED"}
 
 
-async def stall(service: Refkeep, path: str, headers: dict[str, object], name: str) -> float:
+async def stall(connections: Connections, path: str, headers: dict[str, object], name: str) -> float:
     """Ask, read a little, then nothing more; the seconds until the service has no such connection."""
-    _, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=1024)
+    _, writer = await asyncio.open_connection("127.0.0.1", connections.service.port, limit=1024)
     port = writer.get_extra_info("sockname")[1]
     writer.write(head("GET", path, {**headers, "X-Request-ID": f"stalled-{name}"}))
     began = time.monotonic()
-    await asyncio.sleep(2)
-    while port in await asyncio.to_thread(server_sockets, service):
-        assert time.monotonic() - began < PATIENCE_S, "never cut"
-        await asyncio.sleep(0.5)
+    for is_open in (True, False):
+        while (port in connections.ports) is not is_open:
+            assert time.monotonic() - began < PATIENCE_S, "never there" if is_open else "never cut"
+            await asyncio.sleep(0.2)
     writer.transport.abort()
     return time.monotonic() - began
 
@@ -77,16 +89,18 @@ async def ask_now_and_then(caller: Caller, answers: list[tuple[int, float]]) -> 
 
 async def endure(service: Refkeep, caller: Caller, path: str) -> Ordeal:
     before, others = await asyncio.to_thread(service.contents), list[tuple[int, float]]()
-    asking = asyncio.create_task(ask_now_and_then(caller, others))
+    connections = Connections(service)
+    beside = [asyncio.create_task(connections.follow()), asyncio.create_task(ask_now_and_then(caller, others))]
     key = bearer(caller.token)
     readers = {
-        f"{name} {number}": stall(service, path, {**key, **headers}, f"{name}-{number}")
+        f"{name} {number}": stall(connections, path, {**key, **headers}, f"{name}-{number}")
         for name, headers in STALLED.items()
         for number in range(POOL_SIZE + 1)
     }
     senders = {DRIPPING: drip(service, caller, [b"a"] * 300), SILENT: drip(service, caller, [b"a" * 500])}
     cut, sent = await asyncio.gather(asyncio.gather(*readers.values()), asyncio.gather(*senders.values()))
-    asking.cancel()
+    for task in beside:
+        task.cancel()
     return Ordeal(service, dict(zip(readers, cut, strict=True)), dict(zip(senders, sent, strict=True)), others, before)
 
 
