@@ -17,6 +17,23 @@ settings.load_profile("refkeep")
 
 # Tests from the outside: of the service's code they run little in their own process, and to watch them costs a third.
 FROM_OUTSIDE = ("machine", "e2e", "consumers", "http", "client")
+# Others know one technology or a page of ours, and neither domain nor application.
+BESIDE = (
+    "test_doctor",
+    "test_embedded_",
+    "test_evolution",
+    "test_filesystem_",
+    "test_growth_",
+    "test_notes",
+    "test_openapi",
+    "test_prober",
+    "test_renderer",
+    "test_router_",
+    "test_s3_",
+    "test_storage",
+    "test_telemetry_",
+    "test_vips_",
+)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -25,9 +42,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Coverage of domain and application is the affair of unit, contract and adapters alone."""
+    """Coverage of domain and application is the affair of unit, contract and adapters alone, but for some of them."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in FROM_OUTSIDE:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in FROM_OUTSIDE or item.path.name.startswith(BESIDE):
             item.add_marker("no_cover")
 
 
