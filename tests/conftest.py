@@ -25,7 +25,6 @@ BESIDE = (
     "test_filesystem_",
     "test_growth_",
     "test_notes",
-    "test_openapi",
     "test_prober",
     "test_renderer",
     "test_router_",
