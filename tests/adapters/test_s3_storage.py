@@ -121,7 +121,7 @@ async def test_a_store_that_refuses_everything_is_given_up_in_seconds(
     config: S3Config, relay: Relay, tmp_path: Path
 ) -> None:
     relay.decide = lambda _: Fate(status=503)
-    async with opened(config, tmp_path) as storage:
+    async with opened(replace(config, patience=S3Config(config.bucket).patience), tmp_path) as storage:
         started = time.monotonic()
         calls = (storage.open(key_for("ab" * 32)), put(storage, b"content"), storage.check(), keys(storage))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)

@@ -104,11 +104,11 @@ class Steps:
 
     def take(self, name: str) -> Kind:
         """Count a step that is about to be taken; what is to go wrong with it."""
-        if self._fault is None or not self._is_of_request():
+        if (fault := self._fault_of_request()) is None:
             return Kind.NOTHING
         self._taken.append(name)
-        kind, now = self._fault.kind, len(self._taken)
-        if now != self._fault.at and not (kind is Kind.BROKEN and now > self._fault.at):
+        kind, now = fault.kind, len(self._taken)
+        if now != fault.at and not (kind is Kind.BROKEN and now > fault.at):
             return Kind.NOTHING
         if kind is Kind.KILL:
             self.die()
@@ -128,9 +128,9 @@ class Steps:
         for name in _STATEMENTS:
             setattr(asyncpg.Connection, name, self._statement(getattr(asyncpg.Connection, name)))
 
-    def _is_of_request(self) -> bool:
-        """Whether the request that is counted does this, itself or in a task or thread that it began."""
-        return self._fault is not None and _recorded_in.get() == self._record
+    def _fault_of_request(self) -> Fault | None:
+        """What the request that is counted suffers, where it does this itself or in a task or thread that it began."""
+        return self._fault if _recorded_in.get() == self._record else None
 
     def _write(self, *, died: bool) -> None:
         if self._record is not None:
@@ -148,7 +148,7 @@ class Steps:
     def _by_path(self, call: str, real: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(real)
         def counted(path: object, *arguments: Any, **options: Any) -> Any:
-            name = self._name_of(path) if self._is_of_request() else None
+            name = None if self._fault_of_request() is None else self._name_of(path)
             if name is None:
                 return real(path, *arguments, **options)
             if (code := _ERRNO.get(self.take(f"{call} {name}"))) is not None:
@@ -164,7 +164,7 @@ class Steps:
         @functools.wraps(real)
         def counted(descriptor: int, *arguments: Any) -> Any:
             name = self._open_files.get(descriptor)
-            if name is None or not self._is_of_request():
+            if name is None or self._fault_of_request() is None:
                 return real(descriptor, *arguments)
             kind = self.take(f"{call} {name}")
             if call == "close":
