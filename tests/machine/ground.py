@@ -33,7 +33,7 @@ from tests.parts.faulty_store import FaultyStore
 from tests.parts.lives import Life, Points, begin_life
 
 SLUGS = ["story-a", "story-b"]
-_PATIENCE_S = 60.0
+_PATIENCE_S = 10.0
 _LOOKING = {"jit": "off", "synchronous_commit": "off", "plan_cache_mode": "force_generic_plan"}
 _LOG = """SELECT epoch, txid, seq, decision, entity_id, data::text FROM events
     WHERE workspace_id = (SELECT id FROM workspaces WHERE slug = $1) ORDER BY epoch, txid, seq"""

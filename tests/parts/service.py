@@ -132,9 +132,7 @@ class Refkeep:
         return done.stdout.strip()
 
     def key(self, workspace: str | None, *scopes: str) -> str:
-        """A new key, as `refkeep keys create` makes it; None binds it to all workspaces."""
-        if self.database_url is not None:
-            return asyncio.run(admit(self.database_url, workspace, *scopes))
+        """A new key, made by `refkeep keys create`; None binds it to all workspaces."""
         bound = ["--all-workspaces"] if workspace is None else ["--workspace", workspace]
         granted = [word for scope in scopes for word in ("--scope", scope)]
         return self.command(key_commands.keys, "create", "--name", "tests", *bound, *granted)
@@ -149,7 +147,7 @@ class Refkeep:
         """A client with a key for `workspace`, a new one when None; read and write without `scopes`."""
         if workspace is None and self.database_url is not None:
             slug = _new_slug()
-            return self.bearer(asyncio.run(admit(self.database_url, slug, *scopes, is_new=True)), slug)
+            return self.bearer(asyncio.run(_admit(self.database_url, slug, *scopes)), slug)
         slug = workspace or self.workspace()
         return self.bearer(self.key(slug, *scopes), slug)
 
@@ -287,8 +285,9 @@ def is_ready(service: Refkeep) -> bool:
         return False
 
 
-async def admit(url: str, workspace: str | None, *scopes: str, is_new: bool = False) -> str:
-    """A new key, on one connection: nearly every test needs one, and two commands take three times as long."""
+async def _admit(url: str, slug: str, *scopes: str) -> str:
+    """A key for a new workspace, on one connection: nearly every test needs one, and two commands take three times as
+    long."""
 
     async def trust(_: object) -> None:
         """The service has looked at the schema."""
@@ -297,9 +296,8 @@ async def admit(url: str, workspace: str | None, *scopes: str, is_new: bool = Fa
     granted = frozenset(map(Scope, scopes)) or frozenset({Scope.READ, Scope.WRITE})
     async with asyncpg.create_pool(url, min_size=0, max_size=1, server_settings=SESSION) as pool:
         database = Database(pool, trust)
-        if is_new:
-            await PostgresWorkspaces(database).put(str(workspace), None, None)
-        await PostgresKeys(database).add(ApiKey(made.id, made.secret_hash, "tests", granted, workspace))
+        await PostgresWorkspaces(database).put(slug, None, None)
+        await PostgresKeys(database).add(ApiKey(made.id, made.secret_hash, "tests", granted, slug))
     return made.token
 
 
